@@ -1,0 +1,188 @@
+//! Fields and enum values: a number that other programs have stored means the same for ever.
+
+use prost_reflect::MessageDescriptor;
+
+use super::lock::field_type;
+use super::{Context, Rule};
+use crate::diagnostic::Diagnostic;
+
+pub(super) struct FieldRemoved;
+pub(super) struct FieldChanged;
+pub(super) struct EnumValueRemoved;
+pub(super) struct EnumValueChanged;
+
+impl Rule for FieldRemoved {
+    fn name(&self) -> &'static str {
+        "field_removed"
+    }
+
+    fn about(&self) -> &'static str {
+        "a field that is taken out leaves its number and its name reserved"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for ((message_name, name), (number, _)) in &context.lock.fields {
+            let subject = format!("{message_name}.{name}");
+            let Some(message) = context.loaded.pool.get_message_by_name(message_name) else {
+                let text =
+                    format!("the message `{message_name}` was removed, and with it `{name}`");
+                found.push(
+                    Diagnostic::nowhere(self.name(), text)
+                        .subject(subject)
+                        .help("bring it back"),
+                );
+                continue;
+            };
+            if message.get_field_by_name(name).is_some() || is_reserved(&message, name, *number) {
+                continue;
+            }
+            let file = message.parent_file();
+            let span = context.loaded.places.name(&file, message.path());
+            let text = format!(
+                "field `{name}` of `{}` was removed without a reservation",
+                message.name()
+            );
+            let mut diagnostic = Diagnostic::new(self.name(), &span, text)
+                .label(format!("had `{name}` = {number} in the last release"))
+                .subject(subject)
+                .help(format!("add `reserved {number}; reserved \"{name}\";`"));
+            if let Some(other) = message.get_field(*number) {
+                let span = context.loaded.places.whole(&file, other.path());
+                diagnostic =
+                    diagnostic.related(&span, format!("the number {number} now means this"));
+            }
+            found.push(diagnostic);
+        }
+    }
+}
+
+fn is_reserved(message: &MessageDescriptor, name: &str, number: u32) -> bool {
+    message.reserved_names().any(|reserved| reserved == name)
+        && message
+            .reserved_ranges()
+            .any(|range| range.contains(&number))
+}
+
+impl Rule for FieldChanged {
+    fn name(&self) -> &'static str {
+        "field_changed"
+    }
+
+    fn about(&self) -> &'static str {
+        "a field keeps its number and its type"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for ((message_name, name), (number, kind)) in &context.lock.fields {
+            let message = context.loaded.pool.get_message_by_name(message_name);
+            let Some(field) = message.and_then(|message| message.get_field_by_name(name)) else {
+                continue;
+            };
+            let now = field_type(&field);
+            if field.number() == *number && now == *kind {
+                continue;
+            }
+            let file = field.parent_file();
+            let text = format!(
+                "field `{name}` of `{}` changed",
+                field.parent_message().name()
+            );
+            found.push(
+                Diagnostic::new(
+                    self.name(),
+                    &context.loaded.places.whole(&file, field.path()),
+                    text,
+                )
+                .label(format!(
+                    "was `{kind}` = {number}, is `{now}` = {}",
+                    field.number()
+                ))
+                .subject(format!("{message_name}.{name}"))
+                .help("bring it back, and add a new field beside it"),
+            );
+        }
+    }
+}
+
+impl Rule for EnumValueRemoved {
+    fn name(&self) -> &'static str {
+        "enum_value_removed"
+    }
+
+    fn about(&self) -> &'static str {
+        "an enum's value that is taken out leaves its number and its name reserved"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for ((enum_name, name), number) in &context.lock.values {
+            let subject = format!("{enum_name}.{name}");
+            let Some(current) = context.loaded.pool.get_enum_by_name(enum_name) else {
+                let text = format!("the enum `{enum_name}` was removed, and with it `{name}`");
+                found.push(
+                    Diagnostic::nowhere(self.name(), text)
+                        .subject(subject)
+                        .help("bring it back"),
+                );
+                continue;
+            };
+            let reserved = current.reserved_names().any(|reserved| reserved == name)
+                && current
+                    .reserved_ranges()
+                    .any(|range| range.contains(number));
+            if current.get_value_by_name(name).is_some() || reserved {
+                continue;
+            }
+            let span = context
+                .loaded
+                .places
+                .name(&current.parent_file(), current.path());
+            let text = format!(
+                "value `{name}` of `{}` was removed without a reservation",
+                current.name()
+            );
+            found.push(
+                Diagnostic::new(self.name(), &span, text)
+                    .label(format!("had `{name}` = {number} in the last release"))
+                    .subject(subject)
+                    .help(format!("add `reserved {number}; reserved \"{name}\";`")),
+            );
+        }
+    }
+}
+
+impl Rule for EnumValueChanged {
+    fn name(&self) -> &'static str {
+        "enum_value_changed"
+    }
+
+    fn about(&self) -> &'static str {
+        "an enum's value keeps its number"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for ((enum_name, name), number) in &context.lock.values {
+            let current = context.loaded.pool.get_enum_by_name(enum_name);
+            let Some(value) = current.and_then(|current| current.get_value_by_name(name)) else {
+                continue;
+            };
+            if value.number() == *number {
+                continue;
+            }
+            let file = value.parent_enum().parent_file();
+            let text = format!(
+                "value `{name}` of `{}` changed its number",
+                value.parent_enum().name()
+            );
+            found.push(
+                Diagnostic::new(
+                    self.name(),
+                    &context.loaded.places.whole(&file, value.path()),
+                    text,
+                )
+                .label(format!("was {number}, is {}", value.number()))
+                .subject(format!("{enum_name}.{name}"))
+                .help("bring the number back"),
+            );
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! An independent encoder of keys and envelopes, and the test vectors that it writes.
+//!
+//! It is built from the description of the bytes and shares no code with the runtime, so that the runtime is never its
+//! own oracle.
+
+mod cases;
+mod envelope;
+mod header;
+mod key;
+mod lz4;
+mod maker;
+mod native;
+mod presets;
+mod rows;
+mod wycheproof;
+
+use crate::emit::Output;
+use crate::model::{Format, Spec, StepKind};
+
+use envelope::Layout;
+
+/// Every file of vectors.
+pub fn vectors(spec: &Spec) -> Vec<Output> {
+    let layouts: Vec<_> = spec.formats.iter().filter_map(layout).collect();
+    [
+        ("envelope", rows::vectors(&layouts)),
+        ("key", key::vectors()),
+        ("preset", presets::vectors(spec)),
+    ]
+    .into_iter()
+    .map(|(name, bytes)| Output {
+        path: format!("tests/vectors/{name}.json"),
+        bytes,
+    })
+    .collect()
+}
+
+/// What the format comes to; nothing where it is not made of magic, header, payload and digest.
+fn layout(format: &Format) -> Option<Layout> {
+    if format.framing.short != "cachekit" {
+        return None;
+    }
+    let mut layout = Layout {
+        name: format.name.clone(),
+        id: u8::try_from(format.id).ok()?,
+        compress_from: None,
+        checksum: false,
+    };
+    for step in &format.steps {
+        match &step.kind {
+            StepKind::Serialize => {}
+            StepKind::Compress { min_bytes, .. } => layout.compress_from = Some(*min_bytes),
+            StepKind::Checksum { .. } => layout.checksum = true,
+            StepKind::Seal { .. } => return None,
+        }
+    }
+    Some(layout)
+}
