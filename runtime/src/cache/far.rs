@@ -1,0 +1,218 @@
+//! The remote tier as the cache uses it: entries by hash, under a generation, within a deadline.
+//!
+//! An entry and the generation it must carry are asked for in one round trip. A write carries the generation that its
+//! read saw, so a clear in between makes it dead on arrival.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::parts::{Codec, LoadError, Local};
+use crate::driver::Driver;
+use crate::envelope::Meta;
+use crate::error::{Error, ErrorCode, ErrorKind, Result};
+use crate::generated::config::Options;
+use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
+use crate::key::{Identity, KeyHash};
+use crate::layer::{self, Stack};
+use crate::remote::{Deadline, Remote};
+
+/// The remote tier of one function.
+pub(super) struct Far<R, D> {
+    remote: Stack<Arc<R>, D>,
+    clock: D,
+    identity: Identity,
+    generation_name: Vec<u8>,
+    timeout: Duration,
+    ttl: Option<Duration>,
+}
+
+/// What a read found.
+pub(super) enum Found<V> {
+    /// An entry that is valid for another `remaining`.
+    Hit {
+        value: V,
+        remaining: Option<Duration>,
+    },
+    /// None, and under which generation one may be written.
+    Miss { generation: u64 },
+    /// The remote tier failed, so nothing is to be written either.
+    Failed,
+    /// The caller was interrupted.
+    Interrupted(Error),
+}
+
+impl<R: Remote, D: Driver + Clone> Far<R, D> {
+    pub(super) fn new(
+        remote: Arc<R>,
+        identity: &Identity,
+        options: &Options,
+        metrics: &'static Metrics,
+        driver: D,
+    ) -> Self {
+        Self {
+            remote: layer::stack(remote, options, metrics, driver.clone()),
+            clock: driver,
+            generation_name: identity.generation_name(),
+            identity: identity.clone(),
+            timeout: options.remote_timeout,
+            ttl: options.ttl,
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.clock.now().after(self.timeout)
+    }
+
+    /// The entry of `hash`, if it is valid. Every outcome is counted.
+    pub(super) async fn read<L: Local, C: Codec<L::Value>, E: LoadError>(
+        &self,
+        shared: &Shared<L, C, E>,
+        hash: &KeyHash,
+    ) -> Found<L::Value> {
+        let name = self.identity.entry_name(hash);
+        let reply = self
+            .remote
+            .get(&[&name, &self.generation_name], self.deadline())
+            .await;
+        let (stored, generation) = match reply.and_then(Self::split) {
+            Ok(split) => split,
+            Err(error) => {
+                shared.count(Tier::L2, LookupOutcome::Error);
+                return failed(error);
+            }
+        };
+        let opened = match stored {
+            Some(stored) => self.open(shared, &name, stored, generation),
+            None => Ok(None),
+        };
+        match opened {
+            Ok(Some((value, remaining))) => {
+                shared.count(Tier::L2, LookupOutcome::Hit);
+                Found::Hit { value, remaining }
+            }
+            Ok(None) => {
+                shared.count(Tier::L2, LookupOutcome::Miss);
+                Found::Miss { generation }
+            }
+            Err(error) => {
+                shared.count(Tier::L2, LookupOutcome::Error);
+                if error.kind() == ErrorKind::Interrupted {
+                    return Found::Interrupted(error);
+                }
+                Found::Miss { generation }
+            }
+        }
+    }
+
+    /// The generation alone, for a load that does not care what is stored.
+    pub(super) async fn read_generation<V>(&self) -> Found<V> {
+        match self.generation().await {
+            Ok(generation) => Found::Miss { generation },
+            Err(error) => failed(error),
+        }
+    }
+
+    /// The generation that entries must carry.
+    pub(super) async fn generation(&self) -> Result<u64> {
+        let mut reply = self
+            .remote
+            .get(&[&self.generation_name], self.deadline())
+            .await?;
+        parse_generation(reply.pop().flatten())
+    }
+
+    fn split(reply: Vec<Option<Bytes>>) -> Result<(Option<Bytes>, u64)> {
+        let [stored, generation] = <[_; 2]>::try_from(reply).map_err(|reply| {
+            Error::new(ErrorCode::Internal)
+                .with("reason", format_args!("{} values for 2 keys", reply.len()))
+        })?;
+        Ok((stored, parse_generation(generation)?))
+    }
+
+    fn open<L: Local, C: Codec<L::Value>, E>(
+        &self,
+        shared: &Shared<L, C, E>,
+        name: &[u8],
+        stored: Bytes,
+        generation: u64,
+    ) -> Result<Option<(L::Value, Option<Duration>)>> {
+        let (meta, payload) = shared.pipeline.open(name, stored)?;
+        if meta.generations != [generation] {
+            return Ok(None);
+        }
+        let remaining = match meta.lifetime {
+            None => None,
+            Some(lifetime) => {
+                // A writer whose clock is ahead wrote it just now.
+                let age = self.clock.unix_millis().saturating_sub(meta.created_ms);
+                let remaining = lifetime.saturating_sub(Duration::from_millis(age));
+                if remaining.is_zero() {
+                    return Ok(None);
+                }
+                Some(remaining)
+            }
+        };
+        Ok(Some((shared.codec.decode(&payload)?, remaining)))
+    }
+
+    /// The bytes of an entry whose value was computed just now.
+    pub(super) fn seal<L: Local, C: Codec<L::Value>, E>(
+        &self,
+        shared: &Shared<L, C, E>,
+        hash: &KeyHash,
+        value: &L::Value,
+        cost: Duration,
+        generation: u64,
+    ) -> Result<Bytes> {
+        let meta = Meta {
+            created_ms: self.clock.unix_millis(),
+            lifetime: self.ttl,
+            cost,
+            generations: vec![generation],
+        };
+        let payload = shared.codec.encode(value)?;
+        shared
+            .pipeline
+            .wrap(&self.identity.entry_name(hash), &meta, payload)
+    }
+
+    pub(super) async fn store(&self, hash: &KeyHash, entry: Bytes) -> Result<()> {
+        let name = self.identity.entry_name(hash);
+        self.remote
+            .set(&name, entry, self.ttl, self.deadline())
+            .await
+    }
+
+    pub(super) async fn remove(&self, hash: &KeyHash) -> Result<bool> {
+        let name = self.identity.entry_name(hash);
+        Ok(self.remote.remove(&[&name], self.deadline()).await? > 0)
+    }
+
+    /// Begins a new generation.
+    pub(super) async fn clear(&self, random: u64) -> Result<()> {
+        // Zero is what an absent generation means.
+        let generation = Bytes::from(random.max(1).to_string());
+        self.remote
+            .set(&self.generation_name, generation, None, self.deadline())
+            .await
+    }
+}
+
+fn failed<V>(error: Error) -> Found<V> {
+    if error.kind() == ErrorKind::Interrupted {
+        Found::Interrupted(error)
+    } else {
+        Found::Failed
+    }
+}
+
+fn parse_generation(stored: Option<Bytes>) -> Result<u64> {
+    let Some(stored) = stored else { return Ok(0) };
+    let text = std::str::from_utf8(&stored).ok();
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Error::new(ErrorCode::EnvelopeMalformed).with("reason", "the generation is not a number")
+    })
+}

@@ -1,0 +1,277 @@
+//! What a cache is put together from: the interfaces that a language binding or a Rust user fills in.
+//!
+//! They are few and small because everything behind them is policy, and policy is the runtime's.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::Hash;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::error::{BoxError, Error, ErrorCode, Result};
+use crate::generated::wire::Serializer;
+use crate::key::{CacheKey, KeyHash};
+use crate::l1::L1;
+
+/// The tier in this process.
+///
+/// A trait, and not [`L1`] itself, because only a binding can compare and drop its language's objects.
+pub trait Local: Send + Sync + 'static {
+    /// What an entry is found by.
+    type Key: Send + Sync;
+    /// What it holds.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// The value of `key`, if there is one that has not expired.
+    fn get(&self, key: &Self::Key) -> Option<Self::Value>;
+    /// Puts a value in for `lifetime`, or for good.
+    fn insert(&self, key: &Self::Key, value: Self::Value, lifetime: Option<Duration>);
+    /// Removes `key`; says whether it was there.
+    fn remove(&self, key: &Self::Key) -> bool;
+    /// Removes everything.
+    fn clear(&self);
+
+    /// What the tier holds now, for the gauges; nothing if somebody else reports it.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+/// What a tier holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes, estimated, that their values take.
+    pub bytes: u64,
+}
+
+impl<K, V, C> Local for L1<K, V, C>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    C: Clock + 'static,
+{
+    type Key = K;
+    type Value = V;
+
+    fn get(&self, key: &K) -> Option<V> {
+        Self::get(self, key)
+    }
+
+    fn insert(&self, key: &K, value: V, lifetime: Option<Duration>) {
+        Self::insert(self, key.clone(), value, lifetime);
+    }
+
+    fn remove(&self, key: &K) -> bool {
+        Self::remove(self, key)
+    }
+
+    fn clear(&self) {
+        Self::clear(self);
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            entries: self.len() as u64,
+            bytes: self.bytes(),
+        }
+    }
+}
+
+/// Values to bytes and back.
+pub trait Codec<V>: Send + Sync + 'static {
+    /// What the bytes are, as an entry's header says it.
+    fn serializer(&self) -> Serializer;
+    /// The bytes of `value`; `value_unsupported` if it has none.
+    fn encode(&self, value: &V) -> Result<Vec<u8>>;
+    /// The value of `bytes`; `value_corrupt` if they are none.
+    fn decode(&self, bytes: &[u8]) -> Result<V>;
+}
+
+/// [`MessagePack`](https://msgpack.org) with named fields, for whatever `serde` knows.
+pub struct MessagePack<T>(PhantomData<fn(T) -> T>);
+
+impl<T> MessagePack<T> {
+    /// The codec of `T`.
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for MessagePack<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> fmt::Debug for MessagePack<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MessagePack")
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for MessagePack<T> {
+    fn serializer(&self) -> Serializer {
+        Serializer::Messagepack
+    }
+
+    fn encode(&self, value: &T) -> Result<Vec<u8>> {
+        rmp_serde::to_vec_named(value).map_err(|reason| {
+            Error::new(ErrorCode::ValueUnsupported)
+                .with("path", "the value")
+                .with("type", std::any::type_name::<T>())
+                .with("reason", reason)
+        })
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<T> {
+        let corrupt =
+            |reason: &dyn fmt::Display| Error::new(ErrorCode::ValueCorrupt).with("reason", reason);
+        let mut rest = bytes;
+        let mut reader = rmp_serde::Deserializer::new(&mut rest);
+        let value = serde::Deserialize::deserialize(&mut reader).map_err(|e| corrupt(&e))?;
+        if rest.is_empty() {
+            Ok(value)
+        } else {
+            Err(corrupt(&"there is more behind it"))
+        }
+    }
+}
+
+/// How the function that a cache stands in front of fails.
+pub trait LoadError: Send + Sync + 'static {
+    /// Whether it ended the caller rather than the load (cancelled, say), so that a waiter should load instead of failing
+    /// with it.
+    fn hands_over(&self) -> bool {
+        false
+    }
+}
+
+impl LoadError for Infallible {}
+impl LoadError for String {}
+impl LoadError for BoxError {}
+impl LoadError for std::io::Error {}
+impl LoadError for Error {
+    fn hands_over(&self) -> bool {
+        self.code() == ErrorCode::Interrupted
+    }
+}
+
+/// Hears of values that cannot be stored in the remote tier, which is no reason for a call to fail unless it says so.
+pub trait Notice: Send + Sync + 'static {
+    /// `error` is why: `value_unsupported` or `value_too_large`. An error that comes back fails the call.
+    fn unstorable(&self, error: Error) -> Result<()>;
+}
+
+/// Takes no notice.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unnoticed;
+
+impl Notice for Unnoticed {
+    fn unstorable(&self, _error: Error) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One key, as each tier needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<K> {
+    /// The key in this process: owned, or borrowed, or in an `Arc`.
+    pub local: K,
+    /// The hash of its canonical encoding.
+    pub hash: KeyHash,
+    /// Whether the key means the same in other processes. If not, the remote tier never hears of it.
+    pub remote: bool,
+}
+
+impl<K: CacheKey> Lookup<K> {
+    /// The lookup of `key` in both tiers.
+    pub fn of(key: K) -> Result<Self> {
+        let hash = KeyHash::of_key(&key)?;
+        Ok(Self {
+            local: key,
+            hash,
+            remote: true,
+        })
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
+    /// The tier in this process.
+    L1,
+    /// The remote tier.
+    L2,
+    /// This caller loaded it.
+    Load,
+    /// Another caller, which was loading it.
+    Flight,
+    /// This caller loaded it within a load of the same key, and it was not stored.
+    Nested,
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served<V> {
+    /// The value.
+    pub value: V,
+    /// Where it came from.
+    pub from: Source,
+}
+
+/// Why a caller gets no value. Never a failure of the remote tier.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure<E> {
+    /// The load failed.
+    Raised {
+        /// How.
+        error: Arc<E>,
+        /// Whether this caller made that load; if not, the error belongs to another one too.
+        leader: bool,
+    },
+    /// A [`Notice`] wants no value that cannot be stored.
+    Refused(Error),
+    /// The caller was interrupted during a remote operation.
+    Interrupted(Error),
+}
+
+impl<E: fmt::Display> fmt::Display for Failure<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Raised { error, .. } => error.fmt(f),
+            Self::Refused(error) | Self::Interrupted(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Display + fmt::Debug> std::error::Error for Failure<E> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messagepack_refuses_what_comes_after_a_value() {
+        let codec = MessagePack::<(u32, String)>::new();
+        let mut bytes = codec
+            .encode(&(7, "seven".to_owned()))
+            .expect("it is plain data");
+        assert_eq!(
+            codec.decode(&bytes).expect("just encoded"),
+            (7, "seven".to_owned())
+        );
+        bytes.push(0xc0);
+        let error = codec.decode(&bytes).expect_err("there is a nil behind it");
+        assert_eq!(error.code(), ErrorCode::ValueCorrupt);
+        assert!(codec.decode(&bytes[..2]).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+use bytes::Bytes;
+
+use super::support::*;
+use crate::cache::*;
+
+fn value_of(cache: &TestCache, key: &str) -> Option<String> {
+    now(cache.get(lookup(key)))
+        .expect("the remote answers")
+        .map(|served| served.value)
+}
+
+#[test]
+fn clear_makes_every_entry_a_miss_without_touching_them() {
+    let setup = Setup::new();
+    let (one, other) = (setup.process(), setup.process());
+    call(&one, "a");
+    call(&one, "b");
+    let before = setup.remote.counts();
+    now(one.clear()).expect("the remote answers");
+    let after = setup.remote.counts();
+    assert_eq!(
+        (after.0, after.1, after.2),
+        (before.0, before.1 + 1, before.2)
+    );
+    assert!(setup.stored("a"));
+    assert_eq!(call(&one, "a").from, Source::Load);
+    assert_eq!(call(&other, "b").from, Source::Load);
+    assert_eq!(
+        call(&setup.process(), "b").from,
+        Source::L2,
+        "written under the new generation"
+    );
+    let generation = Identity::new("test", "f", None).generation_name();
+    assert_eq!(setup.remote.store.lifetime(&generation), None);
+}
+
+#[test]
+fn a_load_that_was_cleared_elsewhere_while_it_ran_is_dead_on_arrival() {
+    let setup = Setup::new();
+    let (one, other) = (setup.process(), setup.process());
+    let ending = Ending::default();
+    let mut leader = one.get_or_load(lookup("k"), || ending.load());
+    pending(&mut leader);
+    now(other.clear()).expect("the remote answers");
+    ending.end(Ok("old".to_owned()));
+    assert_eq!(ready(&mut leader).expect("its caller gets it").value, "old");
+    assert_eq!(value_of(&other, "k"), None);
+    assert_eq!(call(&setup.process(), "k").from, Source::Load);
+}
+
+#[test]
+fn a_load_that_was_invalidated_while_it_ran_is_returned_and_not_stored() {
+    type Invalidate = fn(&TestCache);
+    let ways: [Invalidate; 4] = [
+        |cache| drop(now(cache.remove(lookup("k")))),
+        |cache| now(cache.clear()).expect("the remote answers"),
+        |cache| {
+            now(cache.set(lookup("k"), "put".to_owned())).expect("the remote answers");
+        },
+        |cache| {
+            let load = || async { Ok("refreshed".to_owned()) };
+            assert_eq!(
+                now(cache.refresh(lookup("k"), load))
+                    .expect("it loads")
+                    .from,
+                Source::Load
+            );
+        },
+    ];
+    let after = [None, None, Some("put"), Some("refreshed")];
+    for (invalidate, after) in ways.into_iter().zip(after) {
+        let setup = Setup::new();
+        let cache = setup.process();
+        let ending = Ending::default();
+        let mut leader = cache.get_or_load(lookup("k"), || ending.load());
+        pending(&mut leader);
+        let mut waiter = cache.get_or_load(lookup("k"), || async { panic!("it waits") });
+        pending(&mut waiter);
+        invalidate(&cache);
+        ending.end(Ok("old".to_owned()));
+        assert_eq!(ready(&mut leader).expect("its caller gets it").value, "old");
+        let served: Served<String> = ready(&mut waiter).expect("it asked before");
+        assert_eq!(served.value, "old");
+        assert_eq!(cache.local().get("k").as_deref(), after);
+        assert_eq!(value_of(&cache, "k").as_deref(), after);
+        assert_eq!(value_of(&setup.process(), "k").as_deref(), after);
+    }
+}
+
+#[test]
+fn a_write_that_was_overtaken_by_an_invalidation_is_taken_back() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    setup.remote.hold("set", false);
+    let mut leader = cache.get_or_load(lookup("k"), || async { Ok("old".to_owned()) });
+    pending(&mut leader);
+    assert!(now(cache.remove(lookup("k"))).expect("the remote answers"));
+    setup.remote.let_go();
+    assert!(ready(&mut leader).is_ok());
+    assert!(!setup.stored("k"));
+    assert_eq!(value_of(&cache, "k"), None);
+}
+
+#[test]
+fn what_was_read_before_an_invalidation_is_not_kept_after_it() {
+    for by_get in [false, true] {
+        let setup = Setup::new();
+        call(&setup.process(), "k");
+        let cache = setup.process();
+        setup.remote.hold("get", true);
+        let load = || async { Ok("loaded k".to_owned()) };
+        let mut get = Box::pin(cache.get(lookup("k")));
+        let mut leader = cache.get_or_load(lookup("k"), load);
+        if by_get {
+            pending(&mut get);
+        } else {
+            pending(&mut leader);
+        }
+        assert!(now(cache.remove(lookup("k"))).expect("the remote answers"));
+        setup.remote.let_go();
+        if by_get {
+            assert!(ready(&mut get).expect("it was read").is_some());
+        } else {
+            assert_eq!(ready(&mut leader).expect("it was read").from, Source::L2);
+        }
+        assert!(cache.local().is_empty());
+        assert_eq!(value_of(&cache, "k"), None);
+    }
+}
+
+#[test]
+fn what_is_read_during_a_removal_is_gone_after_it() {
+    let setup = Setup::new();
+    call(&setup.process(), "k");
+    let cache = setup.process();
+    setup.remote.hold("remove", false);
+    let mut removal = Box::pin(cache.remove(lookup("k")));
+    pending(&mut removal);
+    assert_eq!(call(&cache, "k").from, Source::L2);
+    setup.remote.let_go();
+    assert!(ready(&mut removal).expect("the remote answers"));
+    assert_eq!(value_of(&cache, "k"), None);
+
+    call(&setup.process(), "k");
+    setup.remote.hold("set", false);
+    let mut clearing = Box::pin(cache.clear());
+    pending(&mut clearing);
+    assert_eq!(call(&cache, "k").from, Source::L2);
+    setup.remote.let_go();
+    ready(&mut clearing).expect("the remote answers");
+    assert_eq!(value_of(&cache, "k"), None);
+}
+
+#[test]
+fn removal_says_whether_there_was_something() {
+    let setup = Setup::new();
+    let (one, other) = (setup.process(), setup.process());
+    assert!(!now(one.remove(lookup("k"))).expect("the remote answers"));
+    call(&one, "k");
+    assert!(now(other.remove(lookup("k"))).expect("the remote answers"));
+    assert_eq!(
+        value_of(&one, "k").as_deref(),
+        Some("loaded k"),
+        "it lives in its own process"
+    );
+    assert!(now(one.remove(lookup("k"))).expect("the remote answers"));
+}
+
+#[test]
+fn set_is_a_load_that_needed_no_function() {
+    let setup = Setup::new();
+    let (one, other) = (setup.process(), setup.process());
+    now(one.clear()).expect("the remote answers");
+    now(one.set(lookup("k"), "put".to_owned())).expect("the remote answers");
+    assert_eq!(
+        call(&one, "k"),
+        Served {
+            value: "put".to_owned(),
+            from: Source::L1
+        }
+    );
+    assert_eq!(
+        call(&other, "k"),
+        Served {
+            value: "put".to_owned(),
+            from: Source::L2
+        }
+    );
+    assert_eq!(setup.remote.store.lifetime(&Setup::name("k")), Some(TTL));
+}
+
+#[test]
+fn refresh_replaces_what_is_there() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    call(&cache, "k");
+    let fresh = now(cache.refresh(lookup("k"), || async { Ok("new".to_owned()) }));
+    assert_eq!(fresh.expect("it loads").value, "new");
+    assert_eq!(value_of(&cache, "k").as_deref(), Some("new"));
+    assert_eq!(value_of(&setup.process(), "k").as_deref(), Some("new"));
+    let failed = now(cache.refresh(lookup("k"), || async { Err(Problem::Failed) }));
+    assert!(matches!(failed, Err(Failure::Raised { leader: true, .. })));
+    assert_eq!(
+        value_of(&cache, "k").as_deref(),
+        Some("new"),
+        "the old one is still good"
+    );
+}
+
+#[test]
+fn a_generation_that_is_no_number_stops_writes_until_the_next_clear() {
+    let setup = Setup::new();
+    let name = Identity::new("test", "f", None).generation_name();
+    setup
+        .remote
+        .store
+        .set_now(&name, Bytes::from_static(b"what?"), None);
+    call(&setup.process(), "k");
+    assert!(!setup.stored("k"));
+    assert_eq!(
+        setup.metrics.lookups.value(Tier::L2, LookupOutcome::Error),
+        1
+    );
+    now(setup.process().clear()).expect("the remote answers");
+    call(&setup.process(), "k");
+    assert!(setup.stored("k"));
+}

@@ -1,0 +1,9 @@
+//! What a cache promises, one test a promise.
+
+mod failures;
+mod invalidation;
+mod races;
+mod reads;
+mod simulated;
+mod stack;
+mod support;

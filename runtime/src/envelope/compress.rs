@@ -1,0 +1,80 @@
+//! Compression of payloads.
+//!
+//! The store is shared, so a compressed payload is hostile until shown otherwise: how large it becomes is bounded before a
+//! buffer for it exists.
+
+use std::cell::RefCell;
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress as decompress_lz4, get_maximum_output_size,
+};
+
+use super::malformed;
+use crate::error::Result;
+use crate::generated::envelope::Compression;
+use crate::generated::wire;
+
+/// Inputs from this size on need a table of 32-bit positions, which is a little slower.
+const LARGE: usize = u16::MAX as usize;
+
+thread_local! {
+    /// The compressor's working memory, by what fits its positions: 8 and 16 KiB, made once for each thread. An input always
+    /// uses the same kind, so that its compressed bytes do not depend on what came before.
+    static TABLES: RefCell<[Option<CompressTable>; 2]> = const { RefCell::new([None, None]) };
+}
+
+/// How a header names `algorithm`.
+pub(super) const fn wire(algorithm: Compression) -> wire::Compression {
+    match algorithm {
+        Compression::Lz4 => wire::Compression::Lz4,
+    }
+}
+
+/// `payload` compressed, or `None` if that does not make it smaller.
+pub(super) fn compress(algorithm: Compression, payload: &[u8]) -> Option<Vec<u8>> {
+    match algorithm {
+        Compression::Lz4 => {
+            let mut packed = vec![0; get_maximum_output_size(payload.len())];
+            let length = TABLES.with(|tables| {
+                let mut tables = tables.try_borrow_mut().ok()?;
+                let large = payload.len() >= LARGE;
+                let table = tables[usize::from(large)].get_or_insert_with(|| {
+                    if large {
+                        CompressTable::large()
+                    } else {
+                        CompressTable::small()
+                    }
+                });
+                compress_into_with_table(payload, &mut packed, table).ok()
+            })?;
+            packed.truncate(length);
+            (length < payload.len()).then_some(packed)
+        }
+    }
+}
+
+/// `packed` decompressed to exactly `size` bytes.
+pub(super) fn decompress(algorithm: Compression, packed: &[u8], size: u64) -> Result<Vec<u8>> {
+    match algorithm {
+        Compression::Lz4 => {
+            // A byte of an LZ4 block stands for at most 255 bytes.
+            let most = (packed.len() as u64).saturating_mul(255).saturating_add(64);
+            let Some(capacity) = usize::try_from(size).ok().filter(|_| size <= most) else {
+                let packed = packed.len();
+                return Err(malformed(format_args!(
+                    "{packed} bytes cannot become {size}"
+                )));
+            };
+            let payload = decompress_lz4(packed, capacity)
+                .map_err(|error| malformed("it does not decompress").with_source(error))?;
+            if payload.len() == capacity {
+                Ok(payload)
+            } else {
+                let actual = payload.len();
+                Err(malformed(format_args!(
+                    "it declares {size} bytes and has {actual}"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What stands in front of the payload: magic, format, header length, header.
+//!
+//! The length is bounded and has one form only, so that no two byte strings are the same entry and no reader skips far.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use prost::Message;
+
+use super::{Meta, foreign, malformed};
+use crate::error::Result;
+pub(super) use crate::generated::wire::EnvelopeHeader as Header;
+use crate::generated::wire::Serializer;
+
+/// How every entry begins.
+const MAGIC: [u8; 2] = [0xc4, 0x4b];
+
+/// Longest header, in bytes.
+const MAX_HEADER: usize = 4096;
+
+/// Room for the magic, the format id, a header length and a digest.
+const AROUND: usize = 2 + 1 + 2 + 8;
+
+/// The header that says what `meta` does. A lifetime is both the fresh and the hard one; of less than a millisecond it is
+/// one, since zero would mean forever.
+pub(super) fn of(meta: &Meta, serializer: Serializer, size: u64) -> Header {
+    let lifetime = meta.lifetime.map_or(0, |lifetime| {
+        u64::try_from(lifetime.as_nanos().div_ceil(1_000_000))
+            .unwrap_or(u64::MAX)
+            .max(1)
+    });
+    Header {
+        created_ms: meta.created_ms,
+        fresh_ms: lifetime,
+        hard_ms: lifetime,
+        cost_us: u64::try_from(meta.cost.as_micros()).unwrap_or(u64::MAX),
+        serializer: serializer as i32,
+        uncompressed_size: size,
+        generations: meta.generations.clone(),
+        ..Header::default()
+    }
+}
+
+/// What a header says. Nothing is served past its fresh lifetime here, so the shorter one counts.
+pub(super) fn meta(header: Header) -> Meta {
+    let lifetimes = [header.fresh_ms, header.hard_ms]
+        .into_iter()
+        .filter(|ms| *ms != 0);
+    Meta {
+        created_ms: header.created_ms,
+        lifetime: lifetimes.min().map(Duration::from_millis),
+        cost: Duration::from_micros(header.cost_us),
+        generations: header.generations,
+    }
+}
+
+/// Magic, `format`, `header` and `payload`, with room for a digest.
+pub(super) fn frame(format: u8, header: &Header, payload: &[u8]) -> Result<Vec<u8>> {
+    let length = header.encoded_len();
+    if length > MAX_HEADER {
+        return Err(malformed(format_args!(
+            "its header would take {length} bytes"
+        )));
+    }
+    let mut entry = Vec::with_capacity(AROUND + length + payload.len());
+    entry.extend_from_slice(&MAGIC);
+    entry.push(format);
+    prost::encoding::encode_varint(length as u64, &mut entry);
+    header.encode_raw(&mut entry);
+    entry.extend_from_slice(payload);
+    Ok(entry)
+}
+
+/// Where the header of an entry of `format` stands; the payload follows it.
+pub(super) fn unframe(format: u8, stored: &[u8]) -> Result<Range<usize>> {
+    let Some(([first, second, id], rest)) = stored.split_first_chunk() else {
+        return Err(malformed("it ends too early"));
+    };
+    if [*first, *second] != MAGIC {
+        return Err(malformed("it does not begin as one"));
+    }
+    if *id != format {
+        return Err(foreign(format_args!("format {id}")));
+    }
+    let (length, taken) = match *rest {
+        [low @ 0..0x80, ..] => (usize::from(low), 1),
+        // A second byte of zero would say nothing: an overlong form.
+        [low, high @ 1..0x80, ..] => (usize::from(low & 0x7f) | usize::from(high) << 7, 2),
+        [_, _, ..] => return Err(malformed("its header length is overlong or too large")),
+        _ => return Err(malformed("it ends too early")),
+    };
+    if length > MAX_HEADER {
+        return Err(malformed(format_args!("its header takes {length} bytes")));
+    }
+    let start = stored.len() - rest.len() + taken;
+    let end = start + length;
+    if end > stored.len() {
+        return Err(malformed("it ends too early"));
+    }
+    Ok(start..end)
+}
+
+/// The header in its bytes. Fields that are not known are passed over: an older reader reads what a newer writer wrote.
+pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
+    Header::decode(bytes)
+        .map_err(|error| malformed("its header does not decode").with_source(error))
+}

@@ -1,0 +1,349 @@
+use super::*;
+use crate::generated::presets;
+
+const KEY: &[u8] = b"ck:default:shop.price:00";
+
+fn pipeline(format: &'static str) -> Pipeline {
+    let mut options = presets::DEFAULT;
+    options.envelope = format;
+    options.max_value_bytes = 1 << 20;
+    Pipeline::new(&options, Serializer::Native).unwrap()
+}
+
+fn meta() -> Meta {
+    Meta {
+        created_ms: 1_700_000_000_000,
+        lifetime: Some(Duration::from_hours(1)),
+        cost: Duration::from_micros(1500),
+        generations: vec![0, u64::MAX],
+    }
+}
+
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+fn code<T: fmt::Debug>(result: Result<T>) -> ErrorCode {
+    result.unwrap_err().code()
+}
+
+/// An entry of `format` with a header of its own making, and a right checksum.
+fn forged(format: &Pipeline, header: &header::Header, payload: &[u8]) -> Bytes {
+    let mut entry = header::frame(format.format.id, header, payload).unwrap();
+    for step in format.format.steps {
+        if let Step::Checksum { algorithm } = *step {
+            let digest = checksum::digest(algorithm, KEY, &entry);
+            entry.extend_from_slice(&digest);
+        }
+    }
+    entry.into()
+}
+
+#[test]
+fn what_is_wrapped_opens() {
+    for format in FORMATS {
+        let pipeline = pipeline(format.name);
+        for length in [0, 1, 100, 1023, 1024, 70_000, 1 << 20] {
+            for payload in [vec![7; length], noise(length)] {
+                let stored = pipeline.wrap(KEY, &meta(), payload.clone()).unwrap();
+                let (read, value) = pipeline.open(KEY, stored).unwrap();
+                assert_eq!(read, meta());
+                assert_eq!(value, payload, "{} of {length}", format.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_entry_has_the_bytes_of_the_specification() {
+    let meta = Meta {
+        generations: vec![5],
+        ..Meta::default()
+    };
+    let stored = pipeline("bare").wrap(KEY, &meta, b"hi".to_vec()).unwrap();
+    let expected = [
+        &[0xc4, 0x4b, 3, 14][..],
+        &[0x28, 1, 0x38, 2, 0x52, 8, 5, 0, 0, 0, 0, 0, 0, 0],
+        b"hi",
+    ];
+    assert_eq!(stored, expected.concat());
+}
+
+#[test]
+fn a_payload_that_is_not_compressed_is_not_copied() {
+    let stored = pipeline("plain").wrap(KEY, &meta(), vec![1; 64]).unwrap();
+    let range = stored.as_ptr_range();
+    let (_, value) = pipeline("plain").open(KEY, stored.clone()).unwrap();
+    assert!(range.contains(&value.as_ptr()));
+}
+
+#[test]
+fn compression_is_tried_from_its_threshold_and_kept_where_it_shrinks() {
+    let packed = pipeline("packed");
+    let size = |pipeline: &Pipeline, payload: Vec<u8>| {
+        pipeline.wrap(KEY, &Meta::default(), payload).unwrap().len()
+    };
+    assert!(size(&packed, vec![0; 1023]) > 1023);
+    assert!(size(&packed, vec![0; 1024]) < 100);
+    let plain = pipeline("plain");
+    assert_eq!(size(&packed, noise(5000)), size(&plain, noise(5000)));
+
+    let mut options = presets::DEFAULT;
+    options.compression = false;
+    let without = Pipeline::new(&options, Serializer::Native).unwrap();
+    assert!(size(&without, vec![0; 5000]) > 5000);
+    let stored = packed.wrap(KEY, &Meta::default(), vec![0; 5000]).unwrap();
+    assert_eq!(
+        without.open(KEY, stored).unwrap().1,
+        vec![0; 5000],
+        "it still reads"
+    );
+}
+
+#[test]
+fn compressed_bytes_do_not_depend_on_what_was_compressed_before() {
+    let packed = pipeline("packed");
+    let payload: Vec<u8> = (0..20_000_u32)
+        .flat_map(|n| (n / 7).to_le_bytes())
+        .collect();
+    let first = packed.wrap(KEY, &meta(), payload[..4000].to_vec()).unwrap();
+    packed.wrap(KEY, &meta(), payload.clone()).unwrap();
+    assert_eq!(
+        packed.wrap(KEY, &meta(), payload[..4000].to_vec()).unwrap(),
+        first
+    );
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_is_noticed() {
+    for format in ["plain", "packed"] {
+        let pipeline = pipeline(format);
+        let stored = pipeline.wrap(KEY, &meta(), vec![9; 1500]).unwrap();
+        for bit in 0..stored.len() * 8 {
+            let mut bytes = stored.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                pipeline.open(KEY, bytes.into()).is_err(),
+                "{format}: bit {bit}"
+            );
+        }
+        for end in 0..stored.len() {
+            assert!(
+                pipeline.open(KEY, stored.slice(..end)).is_err(),
+                "{format}: cut at {end}"
+            );
+        }
+        let longer = [&stored[..], &[0]].concat();
+        assert!(pipeline.open(KEY, longer.into()).is_err());
+    }
+}
+
+#[test]
+fn an_entry_means_nothing_under_another_key() {
+    let pipeline = pipeline("plain");
+    let stored = pipeline.wrap(KEY, &meta(), b"x".to_vec()).unwrap();
+    assert_eq!(
+        code(pipeline.open(b"other", stored)),
+        ErrorCode::EnvelopeChecksum
+    );
+}
+
+#[test]
+fn a_key_and_an_entry_cannot_trade_bytes() {
+    let one = checksum::digest(crate::generated::envelope::Checksum::Xxh3_64, b"ab", b"c");
+    let other = checksum::digest(crate::generated::envelope::Checksum::Xxh3_64, b"a", b"bc");
+    assert_ne!(one, other);
+}
+
+#[test]
+fn only_the_reader_s_own_format_and_serializer_open() {
+    let stored = pipeline("bare").wrap(KEY, &meta(), b"x".to_vec()).unwrap();
+    assert_eq!(
+        code(pipeline("plain").open(KEY, stored)),
+        ErrorCode::EnvelopeForeign
+    );
+    let stored = pipeline("plain").wrap(KEY, &meta(), b"x".to_vec()).unwrap();
+    let other = Pipeline {
+        serializer: Serializer::Messagepack,
+        ..pipeline("plain")
+    };
+    assert_eq!(code(other.open(KEY, stored)), ErrorCode::EnvelopeForeign);
+}
+
+#[test]
+fn a_compression_that_the_format_lacks_is_foreign() {
+    let plain = pipeline("plain");
+    for compression in [1, 2, -1] {
+        let mut header = header::of(&meta(), Serializer::Native, 1);
+        header.compression = compression;
+        assert_eq!(
+            code(plain.open(KEY, forged(&plain, &header, b"x"))),
+            ErrorCode::EnvelopeForeign
+        );
+    }
+}
+
+#[test]
+fn unknown_header_fields_are_passed_over() {
+    let pipeline = pipeline("plain");
+    let header = header::of(&meta(), Serializer::Native, 1);
+    let framed = header::frame(pipeline.format.id, &header, b"").unwrap();
+    // Field 100, a varint; then field 101, bytes.
+    let unknown = [0xa0, 0x06, 0x07, 0xaa, 0x06, 0x02, 1, 2];
+    let mut entry = framed.clone();
+    entry[3] += unknown.len() as u8;
+    entry.extend_from_slice(&unknown);
+    entry.push(b'x');
+    let digest = checksum::digest(crate::generated::envelope::Checksum::Xxh3_64, KEY, &entry);
+    entry.extend_from_slice(&digest);
+    assert_eq!(
+        pipeline.open(KEY, entry.into()).unwrap(),
+        (meta(), Bytes::from_static(b"x"))
+    );
+}
+
+#[test]
+fn header_lengths_have_one_form_and_a_bound() {
+    let bare = pipeline("bare");
+    let entry = |length: &[u8], rest: usize| {
+        let mut entry = [&[0xc4, 0x4b, 3][..], length].concat();
+        entry.resize(entry.len() + rest, 0);
+        code(bare.open(KEY, entry.into()))
+    };
+    // Zero in two bytes; five in three; 4097; a length that the bytes do not have; none.
+    assert_eq!(entry(&[0x80, 0x00], 0), ErrorCode::EnvelopeMalformed);
+    assert_eq!(entry(&[0x85, 0x80, 0x00], 5), ErrorCode::EnvelopeMalformed);
+    assert_eq!(entry(&[0x81, 0x20], 5000), ErrorCode::EnvelopeMalformed);
+    assert_eq!(entry(&[0x7f], 126), ErrorCode::EnvelopeMalformed);
+    assert_eq!(entry(&[], 0), ErrorCode::EnvelopeMalformed);
+
+    let mut wide = Meta {
+        generations: vec![1; 508],
+        ..Meta::default()
+    };
+    let stored = bare.wrap(KEY, &wide, Vec::new()).unwrap();
+    assert_eq!(bare.open(KEY, stored).unwrap().0, wide);
+    wide.generations = vec![1; 512];
+    assert_eq!(
+        code(bare.wrap(KEY, &wide, Vec::new())),
+        ErrorCode::EnvelopeMalformed
+    );
+}
+
+#[test]
+fn sizes_are_checked_before_anything_is_allocated_by_them() {
+    let packed = pipeline("packed");
+    let claim = |size: u64, payload: &[u8]| {
+        let mut header = header::of(&meta(), Serializer::Native, size);
+        header.set_compression(Compression::Lz4);
+        packed.open(KEY, forged(&packed, &header, payload))
+    };
+    assert_eq!(code(claim(u64::MAX, b"x")), ErrorCode::EnvelopeMalformed);
+    assert_eq!(
+        code(claim((1 << 20) + 1, &[0; 9000])),
+        ErrorCode::EnvelopeMalformed
+    );
+    let error = claim(255 * 10 + 65, &[0; 10]).unwrap_err().to_string();
+    assert!(error.contains("10 bytes cannot become 2615"), "{error}");
+    let error = claim(255 * 10 + 64, &[0; 10]).unwrap_err().to_string();
+    assert!(error.contains("does not decompress"), "{error}");
+    let honest =
+        compress::compress(crate::generated::envelope::Compression::Lz4, &[5; 600]).unwrap();
+    assert_eq!(claim(600, &honest).unwrap().1, vec![5; 600]);
+    assert_eq!(code(claim(601, &honest)), ErrorCode::EnvelopeMalformed);
+    assert_eq!(code(claim(599, &honest)), ErrorCode::EnvelopeMalformed);
+    assert_eq!(code(claim(0, b"")), ErrorCode::EnvelopeMalformed);
+
+    let plain = pipeline("plain");
+    let header = header::of(&meta(), Serializer::Native, 2);
+    assert_eq!(
+        code(plain.open(KEY, forged(&plain, &header, b"x"))),
+        ErrorCode::EnvelopeMalformed
+    );
+}
+
+#[test]
+fn a_payload_over_the_limit_is_refused() {
+    let pipeline = pipeline("packed");
+    let error = pipeline
+        .wrap(KEY, &meta(), vec![0; (1 << 20) + 1])
+        .unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ValueTooLarge);
+    assert!(error.to_string().contains("1048577 bytes"), "{error}");
+}
+
+#[test]
+fn lifetimes_are_rounded_up_and_the_shorter_one_counts() {
+    let pipeline = pipeline("bare");
+    let lifetime = |lifetime| {
+        let meta = Meta {
+            lifetime,
+            ..Meta::default()
+        };
+        let stored = pipeline.wrap(KEY, &meta, Vec::new()).unwrap();
+        pipeline.open(KEY, stored).unwrap().0.lifetime
+    };
+    assert_eq!(lifetime(None), None);
+    assert_eq!(
+        lifetime(Some(Duration::from_nanos(1))),
+        Some(Duration::from_millis(1))
+    );
+    assert_eq!(
+        lifetime(Some(Duration::ZERO)),
+        Some(Duration::from_millis(1))
+    );
+    assert_eq!(
+        lifetime(Some(Duration::from_micros(1001))),
+        Some(Duration::from_millis(2))
+    );
+
+    let read = |fresh_ms, hard_ms| {
+        header::meta(header::Header {
+            fresh_ms,
+            hard_ms,
+            ..header::Header::default()
+        })
+        .lifetime
+    };
+    assert_eq!(read(5, 9), Some(Duration::from_millis(5)));
+    assert_eq!(read(0, 9), Some(Duration::from_millis(9)));
+    assert_eq!(read(5, 0), Some(Duration::from_millis(5)));
+}
+
+#[test]
+fn an_unknown_format_names_the_known_ones() {
+    let mut options = presets::DEFAULT;
+    options.envelope = "sealde";
+    let error = Pipeline::new(&options, Serializer::Native).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "envelope=sealde is not valid: the formats are plain, packed, bare"
+    );
+}
+
+#[test]
+fn arbitrary_bytes_never_panic() {
+    let bytes = noise(1 << 16);
+    for format in FORMATS {
+        let pipeline = pipeline(format.name);
+        for start in (0..bytes.len() - 300).step_by(7) {
+            let mut entry = bytes[start..start + 1 + start % 300].to_vec();
+            for (to, from) in entry
+                .iter_mut()
+                .zip([0xc4, 0x4b, format.id, start as u8 % 40])
+            {
+                *to = from;
+            }
+            let _ = pipeline.open(KEY, entry.into());
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! One shard: a hash table over a slab of entries, bounded by entries and by bytes.
+//!
+//! It takes no lock, computes no hash and compares no keys: a binding that holds its interpreter's lock and compares
+//! by its language's rules uses it as it is. Whatever leaves is kept until the owner takes it, so that foreign destructors
+//! run where the owner wants them, never in the middle of a change.
+
+use hashbrown::HashTable;
+
+use super::policy::{Ghost, Pick, Queue, Queues};
+use crate::clock::Instant;
+
+/// No slot. The number of slots stays below it.
+pub(super) const NIL: u32 = u32::MAX;
+
+/// How much a table may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most entries; at least 1 and at most 2^32 - 2, which other numbers are taken for.
+    pub max_entries: u64,
+    /// Most bytes, by the weights that entries are inserted with; up to 2^48.
+    pub max_bytes: u64,
+}
+
+/// What is inserted.
+#[derive(Debug)]
+pub struct Item<K, V> {
+    /// The key.
+    pub key: K,
+    /// The value.
+    pub value: V,
+    /// Bytes that the entry is estimated to take.
+    pub weight: u64,
+    /// The first moment at which it is no longer served. `None`: never.
+    pub expires: Option<Instant>,
+}
+
+/// An entry and its links. With a key of two words and a value of one it fits a cache line.
+pub(super) struct Entry<K, V> {
+    hash: u64,
+    expires: u64,
+    pub(super) meta: Meta,
+    pub(super) newer: u32,
+    pub(super) older: u32,
+    pair: Option<(K, V)>,
+}
+
+/// Weight, queue and uses of an entry, in one word.
+#[derive(Clone, Copy)]
+pub(super) struct Meta(u64);
+
+impl Meta {
+    const USES: u64 = 0b11;
+    const MAIN: u64 = 0b100;
+    const WEIGHT_SHIFT: u32 = 16;
+    const MAX_WEIGHT: u64 = u64::MAX >> Self::WEIGHT_SHIFT;
+
+    fn new(queue: Queue, weight: u64) -> Self {
+        let queue = if queue == Queue::Main { Self::MAIN } else { 0 };
+        Self(weight << Self::WEIGHT_SHIFT | queue)
+    }
+
+    pub(super) fn weight(self) -> u64 {
+        self.0 >> Self::WEIGHT_SHIFT
+    }
+
+    pub(super) fn queue(self) -> Queue {
+        if self.0 & Self::MAIN == 0 {
+            Queue::Small
+        } else {
+            Queue::Main
+        }
+    }
+
+    pub(super) fn uses(self) -> u64 {
+        self.0 & Self::USES
+    }
+
+    /// One use more, up to three.
+    #[inline]
+    fn bump(&mut self) {
+        self.0 += u64::from(self.0 & Self::USES != Self::USES);
+    }
+
+    pub(super) fn forget_one_use(&mut self) {
+        self.0 -= u64::from(self.0 & Self::USES != 0);
+    }
+
+    /// Now in the main queue, with no uses.
+    pub(super) fn promote(&mut self) {
+        self.0 = self.0 & !Self::USES | Self::MAIN;
+    }
+
+    fn set_weight(&mut self, weight: u64) {
+        self.0 = self.0 & ((1 << Self::WEIGHT_SHIFT) - 1) | weight << Self::WEIGHT_SHIFT;
+    }
+}
+
+/// A bounded table of entries. See the module.
+pub struct Table<K, V> {
+    index: HashTable<u32>,
+    entries: Vec<Entry<K, V>>,
+    /// First free slot; the others follow through `older`.
+    free: u32,
+    queues: Queues,
+    ghost: Ghost,
+    limits: Limits,
+    dropped: Vec<(K, V)>,
+    evictions: u64,
+    changes: u64,
+}
+
+impl<K, V> Table<K, V> {
+    /// An empty table. It allocates with its first entry.
+    pub fn new(limits: Limits) -> Self {
+        let limits = Limits {
+            max_entries: limits.max_entries.clamp(1, u64::from(NIL - 1)),
+            max_bytes: limits.max_bytes.min(Meta::MAX_WEIGHT),
+        };
+        Self {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            free: NIL,
+            queues: Queues::new(limits),
+            ghost: Ghost::default(),
+            limits,
+            dropped: Vec::new(),
+            evictions: 0,
+            changes: 0,
+        }
+    }
+
+    /// What it may hold.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Entries now, the expired ones that nobody asked for since included.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Weight of the entries now, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.queues.bytes()
+    }
+
+    /// Entries that had to leave for others so far.
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
+    /// A number that grows whenever an entry comes, is replaced, or leaves. Who compares keys between two steps sees by it
+    /// whether the table is still the one that the first step saw.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The value under the key that `same` recognises, among those that were inserted with `hash`; its entry counts as
+    /// used. One that has expired by `now` is not served and leaves.
+    ///
+    /// `hash` must be well mixed: its lowest and its seven highest bits choose the place (see [`mix`](super::mix)). If
+    /// `same` panics the table is as it was.
+    #[inline]
+    pub fn find(
+        &mut self,
+        hash: u64,
+        now: Instant,
+        mut same: impl FnMut(&K) -> bool,
+    ) -> Option<&V> {
+        let entries = &self.entries;
+        let slot = *self
+            .index
+            .find(hash, |&slot| matches(entries, slot, hash, &mut same))?;
+        if self.entries[slot as usize].expires <= now.as_nanos() {
+            self.expire(slot);
+            return None;
+        }
+        let entry = &mut self.entries[slot as usize];
+        entry.meta.bump();
+        entry.pair.as_ref().map(|(_, value)| value)
+    }
+
+    /// As [`Table::find`], without a trace: no use is counted and nothing leaves.
+    pub fn peek(&self, hash: u64, now: Instant, mut same: impl FnMut(&K) -> bool) -> Option<&V> {
+        let slot = self.slot(hash, &mut same)?;
+        let entry = &self.entries[slot as usize];
+        let (_, value) = entry.pair.as_ref()?;
+        (entry.expires > now.as_nanos()).then_some(value)
+    }
+
+    /// Shows every key that was inserted with `hash`, usually one. For callers whose comparison may change the table: they
+    /// take references to the keys out, compare, then come back with a `same` that knows the key by its identity.
+    pub fn candidates(&self, hash: u64, mut visit: impl FnMut(&K)) {
+        for &slot in self.index.iter_hash(hash) {
+            let entry = &self.entries[slot as usize];
+            if let (true, Some((key, _))) = (entry.hash == hash, entry.pair.as_ref()) {
+                visit(key);
+            }
+        }
+    }
+
+    /// Every key and value, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.pair.as_ref())
+            .map(|(key, value)| (key, value))
+    }
+
+    /// Puts `item` in, in place of an entry whose key is the `same`, and evicts others until it fits. `hash` and `same` are
+    /// as for [`Table::find`].
+    ///
+    /// Says whether it is in: an item that alone weighs more than the table may hold is dropped, and so is the entry that it
+    /// was to replace. What leaves can be had from [`Table::pop_dropped`].
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        item: Item<K, V>,
+        now: Instant,
+        mut same: impl FnMut(&K) -> bool,
+    ) -> bool {
+        let known = self.slot(hash, &mut same);
+        self.changes += 1;
+        let Item {
+            key,
+            value,
+            weight,
+            expires,
+        } = item;
+        if weight > self.limits.max_bytes {
+            self.dropped.push((key, value));
+            if let Some(slot) = known {
+                let old = self.take_out(slot);
+                self.dropped.extend(old);
+            }
+            return false;
+        }
+        // An entry that never expires does so at the end of time.
+        let expires = expires.map_or(u64::MAX, Instant::as_nanos);
+        if let Some(slot) = known {
+            let entry = &mut self.entries[slot as usize];
+            self.queues.reweigh(entry.meta, weight);
+            entry.meta.set_weight(weight);
+            entry.expires = expires;
+            let old = entry.pair.replace((key, value));
+            self.dropped.extend(old);
+            self.make_room(0, 0, now, slot);
+            return true;
+        }
+        self.make_room(1, weight, now, NIL);
+        let queue = if self.ghost.take(hash) {
+            Queue::Main
+        } else {
+            Queue::Small
+        };
+        let entry = Entry {
+            hash,
+            expires,
+            meta: Meta::new(queue, weight),
+            newer: NIL,
+            older: NIL,
+            pair: Some((key, value)),
+        };
+        let slot = self.occupy(entry);
+        self.queues.push(&mut self.entries, slot);
+        let entries = &self.entries;
+        self.index
+            .insert_unique(hash, slot, |&slot| entries[slot as usize].hash);
+        true
+    }
+
+    /// Takes out the entry whose key is the `same`, expired or not.
+    pub fn remove(&mut self, hash: u64, mut same: impl FnMut(&K) -> bool) -> Option<(K, V)> {
+        let slot = self.slot(hash, &mut same)?;
+        self.changes += 1;
+        self.take_out(slot)
+    }
+
+    /// Empties it and gives back its memory. What was in it can be had from [`Table::pop_dropped`].
+    pub fn clear(&mut self) {
+        self.changes += 1;
+        self.index = HashTable::new();
+        self.free = NIL;
+        self.queues = Queues::new(self.limits);
+        self.ghost = Ghost::default();
+        self.dropped.extend(
+            std::mem::take(&mut self.entries)
+                .into_iter()
+                .filter_map(|e| e.pair),
+        );
+    }
+
+    /// Whether something left that nobody took yet.
+    #[inline]
+    pub fn has_dropped(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
+    /// One entry that left. A destructor may use the table again: nothing of it is borrowed meanwhile.
+    pub fn pop_dropped(&mut self) -> Option<(K, V)> {
+        self.dropped.pop()
+    }
+
+    /// Everything that left and was not taken yet.
+    pub fn take_dropped(&mut self) -> Vec<(K, V)> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    #[cfg(test)]
+    pub(super) fn promoted(&self) -> usize {
+        self.entries
+            .iter()
+            .filter(|entry| entry.meta.queue() == Queue::Main)
+            .count()
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn slot(&self, hash: u64, same: &mut impl FnMut(&K) -> bool) -> Option<u32> {
+        self.index
+            .find(hash, |&slot| matches(&self.entries, slot, hash, same))
+            .copied()
+    }
+
+    #[cold]
+    fn expire(&mut self, slot: u32) {
+        self.changes += 1;
+        let old = self.take_out(slot);
+        self.dropped.extend(old);
+    }
+
+    /// Evicts until `entries` more entries of `bytes` more bytes fit. `keep` is not evicted.
+    fn make_room(&mut self, entries: u64, bytes: u64, now: Instant, keep: u32) {
+        while self.len() as u64 + entries > self.limits.max_entries
+            || self.bytes() + bytes > self.limits.max_bytes
+        {
+            let expired = |entry: &Entry<K, V>| entry.expires <= now.as_nanos();
+            let Some(pick) = self.queues.pick(&mut self.entries, keep, expired) else {
+                break;
+            };
+            let Pick { slot, remember } = pick;
+            if remember {
+                let population = self.len();
+                self.ghost.put(self.entries[slot as usize].hash, population);
+            }
+            self.evictions += 1;
+            let old = self.take_out(slot);
+            self.dropped.extend(old);
+        }
+    }
+
+    fn take_out(&mut self, slot: u32) -> Option<(K, V)> {
+        let hash = self.entries[slot as usize].hash;
+        if let Ok(found) = self.index.find_entry(hash, |&other| other == slot) {
+            found.remove();
+        }
+        self.queues.unlink(&mut self.entries, slot);
+        let entry = &mut self.entries[slot as usize];
+        entry.older = self.free;
+        self.free = slot;
+        entry.pair.take()
+    }
+
+    fn occupy(&mut self, entry: Entry<K, V>) -> u32 {
+        if self.free == NIL {
+            self.entries.push(entry);
+            return (self.entries.len() - 1) as u32;
+        }
+        let slot = self.free;
+        let place = &mut self.entries[slot as usize];
+        self.free = place.older;
+        *place = entry;
+        slot
+    }
+}
+
+#[inline]
+fn matches<K, V>(
+    entries: &[Entry<K, V>],
+    slot: u32,
+    hash: u64,
+    same: &mut impl FnMut(&K) -> bool,
+) -> bool {
+    let entry = &entries[slot as usize];
+    entry.hash == hash && entry.pair.as_ref().is_some_and(|(key, _)| same(key))
+}
+
+impl<K, V> std::fmt::Debug for Table<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Table")
+            .field("len", &self.len())
+            .field("bytes", &self.bytes())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

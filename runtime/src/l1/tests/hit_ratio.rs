@@ -1,0 +1,104 @@
+//! The policy against the textbook one, on traces in which they differ.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{NOW, get, item, put, table};
+use crate::random::Random;
+
+/// The textbook policy, to compare with.
+struct Lru {
+    capacity: usize,
+    tick: u64,
+    used: HashMap<u64, u64>,
+    order: BTreeMap<u64, u64>,
+}
+
+impl Lru {
+    fn hit(&mut self, key: u64) -> bool {
+        self.tick += 1;
+        let before = self.used.insert(key, self.tick);
+        self.order.insert(self.tick, key);
+        if let Some(before) = before {
+            self.order.remove(&before);
+        } else if self.used.len() > self.capacity {
+            let oldest = self.order.pop_first().map(|(_, key)| key);
+            oldest.map(|key| self.used.remove(&key));
+        }
+        before.is_some()
+    }
+}
+
+/// Hits of this table and of LRU.
+fn hits(capacity: u64, trace: impl Iterator<Item = u64>) -> (u32, u32) {
+    let mut table = table(capacity, u64::MAX);
+    let mut lru = Lru {
+        capacity: capacity as usize,
+        tick: 0,
+        used: HashMap::new(),
+        order: BTreeMap::new(),
+    };
+    let (mut ours, mut theirs) = (0, 0);
+    for key in trace {
+        if get(&mut table, key, NOW).is_some() {
+            ours += 1;
+        } else {
+            put(&mut table, item(key, key));
+            table.take_dropped();
+        }
+        theirs += u32::from(lru.hit(key));
+    }
+    (ours, theirs)
+}
+
+/// Keys by a Zipf distribution: the n-th is asked for in proportion to n to the power of `-skew`.
+fn zipf(keys: usize, skew: f64, seed: u64) -> impl Iterator<Item = u64> {
+    let mut sum = 0.0;
+    let cumulated: Vec<f64> = (1..=keys)
+        .map(|rank| {
+            sum += f64::from(rank as u32).powf(-skew);
+            sum
+        })
+        .collect();
+    let mut random = Random::new(seed);
+    std::iter::repeat_with(move || {
+        let point = random.fraction() * sum;
+        cumulated.partition_point(|upto| *upto < point) as u64
+    })
+}
+
+#[test]
+fn it_keeps_more_of_a_skewed_trace_than_lru() {
+    for skew in [0.7, 0.9, 1.1] {
+        for capacity in [10, 100, 1000] {
+            let (ours, lru) = hits(capacity, zipf(10_000, skew, capacity).take(40_000));
+            assert!(
+                ours >= lru,
+                "skew {skew}, {capacity} entries: {ours} hits, LRU {lru}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_scan_does_not_wash_out_what_is_used() {
+    let mut scanned = 1_000_000;
+    let mut random = Random::new(5);
+    let mut popular = zipf(2000, 0.9, 6);
+    let mut left = 0;
+    let trace = std::iter::repeat_with(move || {
+        if left == 0 && random.below(1000) == 0 {
+            left = 800;
+        }
+        if left > 0 {
+            left -= 1;
+            scanned += 1;
+            return scanned;
+        }
+        popular.next().unwrap_or_default()
+    });
+    let (ours, lru) = hits(500, trace.take(80_000));
+    assert!(
+        f64::from(ours) >= 1.1 * f64::from(lru),
+        "{ours} hits, LRU {lru}"
+    );
+}

@@ -1,0 +1,89 @@
+//! Locks that survive `fork`, and the hooks that make them do so.
+//!
+//! Python web servers fork after import, and another thread may hold any of our locks at that moment. So every critical
+//! section of this crate also holds one process-wide gate for reading, and the fork hook takes it for writing: the child
+//! starts with no section entered. `std`'s locks are used because on Linux they are one word each, with no table of
+//! parked threads that could itself be locked in the child.
+//!
+//! Rules: a critical section is short, never nests another one, and never calls foreign code (wakers, user code, drops
+//! of user values).
+
+use std::cell::UnsafeCell;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+static GATE: RwLock<()> = RwLock::new(());
+
+/// Runs a critical section that foreign locks make (a metrics registry's, say), safe against a fork meanwhile.
+pub fn critical<T>(section: impl FnOnce() -> T) -> T {
+    let _gate = enter();
+    section()
+}
+
+fn enter() -> RwLockReadGuard<'static, ()> {
+    GATE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A mutual exclusion lock whose sections no fork can interrupt.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// An unlocked mutex.
+    pub const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    /// Runs `section` with the value. It must not lock another [`Mutex`] nor call foreign code.
+    pub fn with<R>(&self, section: impl FnOnce(&mut T) -> R) -> R {
+        let _gate = enter();
+        let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        section(&mut value)
+    }
+}
+
+/// Something that holds state of threads or sockets, which a forked child must drop.
+pub trait ForkReset: Send + Sync {
+    /// Called in the child, in its only thread, before anything else of this crate runs there.
+    /// No lock is held by anybody; it must not call foreign code.
+    fn reset_after_fork(&self);
+}
+
+static RESETS: Mutex<Vec<Weak<dyn ForkReset>>> = Mutex::new(Vec::new());
+
+/// Has `target` reset in every child that is forked from now on, for as long as it lives.
+pub fn reset_after_fork(target: Weak<dyn ForkReset>) {
+    RESETS.with(|resets| {
+        resets.retain(|known| known.strong_count() > 0);
+        resets.push(target);
+    });
+}
+
+struct Held(UnsafeCell<Option<RwLockWriteGuard<'static, ()>>>);
+
+// SAFETY: only the thread that holds `GATE` for writing touches the cell, and no two threads do at once.
+unsafe impl Sync for Held {}
+
+static HELD: Held = Held(UnsafeCell::new(None));
+
+/// To be called before `fork`, in the thread that forks. Waits until every critical section has ended.
+pub fn before_fork() {
+    let guard = GATE.write().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: this thread holds the gate for writing.
+    unsafe { *HELD.0.get() = Some(guard) };
+}
+
+/// To be called after `fork` in the parent, in the thread that forked.
+pub fn after_fork_in_parent() {
+    // SAFETY: this thread holds the gate for writing since `before_fork`.
+    drop(unsafe { (*HELD.0.get()).take() });
+}
+
+/// To be called after `fork` in the child. Opens the gate and resets what threads that no longer exist were using.
+pub fn after_fork_in_child() {
+    // SAFETY: the child's only thread is the one that called `before_fork`.
+    drop(unsafe { (*HELD.0.get()).take() });
+    let targets = RESETS.with(|resets| resets.clone());
+    for target in targets.iter().filter_map(Weak::upgrade) {
+        target.reset_after_fork();
+    }
+}
