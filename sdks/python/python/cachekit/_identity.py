@@ -1,0 +1,93 @@
+"""The name of a function in the remote tier, or why it has none.
+
+A name is only worth something if every process that uses it means the same function. Closures, lambdas and what
+`__main__` holds share their names with others, so they need a `namespace` to leave this process; and so does the second
+function of a name, since the first one has it already.
+"""
+
+from __future__ import annotations
+
+# Not from `weakref`, which takes longer to import than this module.
+from _weakref import ref
+
+from cachekit.exceptions import make_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# Who has a name: by identity and version for names that were given, by module and qualified name for the others.
+_given: dict[tuple[str, str | None], ref[Any]] = {}
+_own: dict[str, ref[Any]] = {}
+
+
+def identify(function: Any, namespace: str | None, version: str | None) -> tuple[str | None, str | None]:
+    """The identity of `function`, or `None` and the reason, as a clause."""
+    if namespace is not None:
+        _claim(function, namespace, version)
+        return namespace, None
+    module = getattr(function, "__module__", None)
+    qualname = getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(qualname, str):
+        return None, "it has no name of its own"
+    if "<lambda>" in qualname:
+        return None, "it is a lambda"
+    if "<" in qualname:
+        return None, f"it is defined inside another function ({qualname})"
+    if module in ("__main__", "__mp_main__"):
+        return None, "it is defined in __main__"
+    name = f"{module}.{qualname}"
+    first = _alive(_own.get(name))
+    if first is not None and not _same(first, function):
+        return None, f"another function named {name} was decorated before"
+    _remember(_own, name, function)
+    return name, None
+
+
+def _claim(function: Any, namespace: str, version: str | None) -> None:
+    """Refuses a namespace that another function has: the two would read each other's results."""
+    key = (namespace, version)
+    holder = _alive(_given.get(key))
+    if holder is not None and _place(holder) != _place(function):
+        raise make_error(
+            "option_invalid",
+            option="namespace",
+            value=repr(namespace),
+            reason=f"{_described(holder)} has it already, and the two would read each other's results",
+        )
+    _remember(_given, key, function)
+
+
+def _place(function: Any) -> tuple[object, ...]:
+    """Where a function stands in the source: closures of one factory and a reloaded module stand in one place."""
+    code = getattr(function, "__code__", None)
+    qualname = getattr(function, "__qualname__", None)
+    # Lambdas all have one name, and so their place is their line.
+    line = code.co_firstlineno if code is not None and "<lambda>" in str(qualname) else None
+    return getattr(function, "__module__", None), qualname or type(function).__qualname__, line
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two functions of one name do the same: a module that was loaded again without a change."""
+    if first is second:
+        return True
+    code = getattr(first, "__code__", None)
+    # A closure of one name may be of another factory call: what its cells hold is part of what it does.
+    closed = getattr(first, "__closure__", None) or getattr(second, "__closure__", None)
+    return code is not None and not closed and code == getattr(second, "__code__", None)
+
+
+def _described(function: Any) -> str:
+    return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def _alive(reference: ref[Any] | None) -> Any:
+    return None if reference is None else reference()
+
+
+def _remember(known: dict[Any, ref[Any]], key: object, function: Any) -> None:
+    try:
+        known[key] = ref(function)
+    except TypeError:
+        # Built-in functions of some types take no weak references; nobody redefines those.
+        known.pop(key, None)

@@ -1,0 +1,218 @@
+//! Misses and operations of `async def` functions, as awaitables.
+//!
+//! The same runtime, polled by the caller's task. Without a loop that cachekit knows nobody could wake a waiter or carry
+//! bytes, so then the function runs with the tier of this process alone.
+
+use std::sync::Arc;
+
+use cachekit_runtime::cache::Cache;
+use cachekit_runtime::driver::event_loop::LoopDriver;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::awaitable::{self, Begin, Outcome};
+use crate::codec::Native;
+use crate::coroutine::{AsyncCall, Channel, UserLoad};
+use crate::event_loop;
+use crate::function::{CachedFunction, CallArgs, Operation};
+use crate::guard::attached;
+use crate::load::{Answer, Raised, answer};
+use crate::local::{Shelf, Value};
+use crate::lookup::Located;
+use crate::operations::{done, peeked, removed};
+use crate::remote::FunctionRemote;
+use crate::tiers::{Core, Entry, Tiers};
+
+/// The cache of a function as the tasks of one loop use it.
+type LoopCache = Cache<Shelf, Native, Raised, FunctionRemote, LoopDriver>;
+
+/// An awaitable for a call that was not answered from this process.
+pub(crate) fn call(
+    function: &Bound<'_, PyAny>,
+    args: CallArgs,
+    located: Located,
+    fresh: bool,
+) -> PyResult<Py<PyAny>> {
+    let call = Arc::new(AsyncCall {
+        function: function.clone().unbind(),
+        args: args.keep(function.py())?,
+        channel: Channel::new(),
+        fresh,
+    });
+    let this = Arc::clone(&call);
+    // An awaitable may lie about for long. The collector sees its arguments, but not those in such a key.
+    let located = (!located.key.key.is_local_form()).then_some(located);
+    let begin: Begin = Box::new(move |py, host| {
+        let located = match located {
+            Some(located) => located,
+            None => locate_again(py, &this)?,
+        };
+        let Some(host) = host else {
+            return Ok(alone(this, located));
+        };
+        let tiers = this.tiers();
+        let core = tiers.core(py)?;
+        let cache = cache_on(tiers, &core, host)?;
+        let lookup = tiers.lookup(py, &core, &located)?;
+        Ok(Box::pin(async move {
+            let load = {
+                let call = Arc::clone(&this);
+                move || UserLoad::new(&call)
+            };
+            let outcome = if fresh {
+                cache.refresh(lookup, load).await
+            } else {
+                cache.get_or_load(lookup, load).await
+            };
+            drop(located);
+            match attached(|py| answer(py, outcome))? {
+                Answer::Value(value, from) => attached(|py| {
+                    this.tiers().count(from);
+                    value.hand_out(py)
+                }),
+                Answer::Unshared => by_itself(&this)
+                    .await
+                    .and_then(|value| attached(|py| value.hand_out(py))),
+            }
+        }))
+    });
+    awaitable::of(function, Some(call), begin)
+}
+
+fn locate_again(py: Python<'_>, call: &AsyncCall) -> PyResult<Located> {
+    match call
+        .args
+        .lend(py, |args| call.tiers().entry(py, args, false, true))?
+    {
+        Entry::Missing(located) => Ok(*located),
+        _ => Err(PyRuntimeError::new_err(
+            "the arguments have changed since the call",
+        )),
+    }
+}
+
+/// Runs the user's coroutine for this caller only.
+async fn by_itself(call: &Arc<AsyncCall>) -> PyResult<Value> {
+    UserLoad::new(call).await.map_err(|raised| raised.error)
+}
+
+/// A call where no loop runs: the coroutine, and the tier of this process.
+fn alone(call: Arc<AsyncCall>, located: Located) -> Outcome {
+    Box::pin(async move {
+        let value = by_itself(&call).await?;
+        attached(|py| {
+            let tiers = call.tiers();
+            tiers
+                .local
+                .insert(&located.key, value.clone(), tiers.options.ttl);
+            value.hand_out(py)
+        })
+    })
+}
+
+/// An awaitable for an operation on the entry of a call.
+pub(crate) fn operation(
+    function: &Bound<'_, PyAny>,
+    operation: Operation,
+    located: Located,
+    value: Option<Value>,
+) -> PyResult<Py<PyAny>> {
+    let held = function.clone().unbind();
+    let begin: Begin = Box::new(move |py, host| {
+        let tiers = tiers_of(&held);
+        let core = tiers.core(py)?;
+        let Some(host) = host else {
+            return here(py, tiers, operation, &located, value)
+                .map(|object| ended(object, located));
+        };
+        let cache = cache_on(tiers, &core, host)?;
+        let lookup = tiers.lookup(py, &core, &located)?;
+        let future: Outcome = Box::pin(async move {
+            let result = match (operation, value) {
+                (Operation::Put, Some(value)) => {
+                    let outcome = cache.set(lookup, value).await;
+                    attached(|py| done(py, outcome))
+                }
+                (Operation::Peek, _) => {
+                    let outcome = cache.get(lookup).await;
+                    attached(|py| peeked(py, outcome))
+                }
+                _ => {
+                    let outcome = cache.remove(lookup).await;
+                    attached(|py| removed(py, outcome))
+                }
+            };
+            attached(|_| drop((located, held)));
+            result
+        });
+        Ok(future)
+    });
+    awaitable::of(function, None, begin)
+}
+
+/// An operation where no loop runs, on the tier of this process.
+fn here(
+    py: Python<'_>,
+    tiers: &Tiers,
+    operation: Operation,
+    located: &Located,
+    value: Option<Value>,
+) -> PyResult<Py<PyAny>> {
+    match (operation, value) {
+        (Operation::Put, Some(value)) => {
+            tiers.local.insert(&located.key, value, tiers.options.ttl);
+            Ok(py.None())
+        }
+        (Operation::Peek, _) => match tiers.local.peek(&located.key) {
+            Some(value) => value.hand_out(py),
+            None => Ok(py.None()),
+        },
+        _ => removed(py, Ok(tiers.local.remove(&located.key))),
+    }
+}
+
+fn ended(object: Py<PyAny>, located: Located) -> Outcome {
+    Box::pin(async move {
+        attached(|_| drop(located));
+        Ok(object)
+    })
+}
+
+/// What `cache_clear()` returns, this process being cleared already: with a loop, a task that clears the remote tier,
+/// whether or not anybody waits for it.
+pub(crate) fn clear(function: &Bound<'_, PyAny>, core: &Core) -> PyResult<Py<PyAny>> {
+    let py = function.py();
+    let Some(host) = event_loop::host(py)?.filter(|_| core.cache.has_remote()) else {
+        return crate::ready::ready(py, py.None());
+    };
+    let cache = cache_on(tiers_of(function.as_unbound()), core, &host)?;
+    let begin: Begin = Box::new(move |_, _| {
+        let future: Outcome = Box::pin(async move {
+            let outcome = cache.clear().await;
+            attached(|py| done(py, outcome))
+        });
+        Ok(future)
+    });
+    let clearing = awaitable::of(function, None, begin)?;
+    Ok(host.call_method1("spawn", (clearing,))?.unbind())
+}
+
+fn tiers_of(function: &Py<PyAny>) -> &Tiers {
+    // SAFETY: the callers hold a decorated function.
+    unsafe { CachedFunction::from_ptr(function.as_ptr()) }.tiers()
+}
+
+/// The function's cache, reached through this loop.
+fn cache_on(tiers: &Tiers, core: &Core, host: &Bound<'_, PyAny>) -> PyResult<LoopCache> {
+    let remote = match &core.backend {
+        Some(backend) => {
+            let server = event_loop::server(host, backend.bind(host.py()))?;
+            Some(Arc::new(FunctionRemote {
+                server,
+                counters: Arc::clone(&tiers.counters),
+            }))
+        }
+        None => None,
+    };
+    Ok(core.cache.on(remote, event_loop::driver(host)?))
+}

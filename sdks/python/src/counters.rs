@@ -1,0 +1,132 @@
+//! What one function counts, exactly, and how it reaches the process's metrics.
+//!
+//! `cache_clear()` starts the function's own figures anew, as `functools` does; the metrics only ever grow. So a counter
+//! remembers where its owner began and what was reported.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use cachekit_runtime::generated::config::Monitoring;
+use cachekit_runtime::generated::metrics::{LookupOutcome, Metrics, Tier};
+use cachekit_runtime::metrics::{self, Source};
+
+use crate::local::Local;
+
+/// One number.
+#[derive(Debug, Default)]
+pub(crate) struct Counter {
+    total: AtomicU64,
+    began: AtomicU64,
+    reported: AtomicU64,
+}
+
+impl Counter {
+    /// Counts one.
+    #[inline]
+    pub(crate) fn add_one(&self) {
+        if cfg!(Py_GIL_DISABLED) {
+            self.total.fetch_add(1, Ordering::Relaxed);
+        } else {
+            // The interpreter's lock is held, so nobody else counts between the two.
+            self.total
+                .store(self.total.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted since the owner began.
+    pub(crate) fn value(&self) -> u64 {
+        self.total
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.began.load(Ordering::Relaxed))
+    }
+
+    fn restart(&self) {
+        self.began
+            .store(self.total.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn unreported(&self) -> u64 {
+        let total = self.total.load(Ordering::Relaxed);
+        total.saturating_sub(self.reported.swap(total, Ordering::Relaxed))
+    }
+}
+
+/// The numbers of one function.
+pub(crate) struct Counters {
+    /// Hits that the runtime never heard of.
+    pub(crate) l1_hits: Counter,
+    /// Hits that it found and counted itself, when somebody else was faster.
+    pub(crate) late_hits: Counter,
+    pub(crate) l2_hits: Counter,
+    pub(crate) shared: Counter,
+    /// Loads that a call began because nothing was cached.
+    pub(crate) misses: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) load_errors: Counter,
+    pub(crate) remote_errors: Counter,
+    evictions_before: AtomicU64,
+    local: Arc<Local>,
+    monitoring: Monitoring,
+}
+
+impl Counters {
+    pub(crate) fn new(local: &Arc<Local>, monitoring: Monitoring) -> Arc<Self> {
+        let counters = Arc::new(Self {
+            l1_hits: Counter::default(),
+            late_hits: Counter::default(),
+            l2_hits: Counter::default(),
+            shared: Counter::default(),
+            misses: Counter::default(),
+            loads: Counter::default(),
+            load_errors: Counter::default(),
+            remote_errors: Counter::default(),
+            evictions_before: AtomicU64::new(0),
+            local: Arc::clone(local),
+            monitoring,
+        });
+        let weak: Weak<Self> = Arc::downgrade(&counters);
+        metrics::register(weak);
+        counters
+    }
+
+    /// Starts the function's own figures anew.
+    pub(crate) fn restart(&self) {
+        for counter in [
+            &self.l1_hits,
+            &self.late_hits,
+            &self.l2_hits,
+            &self.shared,
+            &self.misses,
+            &self.loads,
+            &self.load_errors,
+            &self.remote_errors,
+        ] {
+            counter.restart();
+        }
+        self.evictions_before
+            .store(self.local.figures().2, Ordering::Relaxed);
+    }
+
+    /// Entries that left for others since the owner began.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.local
+            .figures()
+            .2
+            .saturating_sub(self.evictions_before.load(Ordering::Relaxed))
+    }
+}
+
+impl Source for Counters {
+    fn collect(&self, metrics: &Metrics) {
+        let more = self.l1_hits.unreported();
+        if more > 0 && self.monitoring != Monitoring::Off {
+            metrics.lookups.inc_by(Tier::L1, LookupOutcome::Hit, more);
+        }
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.collect(metrics::global());
+    }
+}

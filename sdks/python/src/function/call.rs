@@ -1,0 +1,204 @@
+//! The call of a decorated function.
+//!
+//! A hit on plain positional arguments ends here, without a Python object made and without `PyO3`. Everything else is told
+//! what it must know about the call and takes its time.
+
+use std::ptr::null_mut;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use super::CachedFunction;
+use crate::arguments::tuple_from;
+use crate::guard;
+use crate::local::Share;
+use crate::{disabled, isolate, key};
+
+/// A call's arguments as the interpreter hands them over. They live as long as the call.
+#[derive(Clone, Copy)]
+pub(crate) struct CallArgs {
+    pub(crate) args: *const *mut ffi::PyObject,
+    pub(crate) given: usize,
+    pub(crate) kwnames: *mut ffi::PyObject,
+}
+
+impl CallArgs {
+    fn named(&self) -> usize {
+        if self.kwnames.is_null() {
+            return 0;
+        }
+        // SAFETY: a tuple, by the vectorcall protocol.
+        unsafe { ffi::PyTuple_GET_SIZE(self.kwnames) }.cast_unsigned()
+    }
+
+    /// Calls something else with them.
+    ///
+    /// # Safety
+    /// Within the call that they belong to, or while something else keeps them.
+    pub(crate) unsafe fn pass_to<'py>(
+        &self,
+        callable: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: the arguments are as the interpreter gave them.
+        unsafe {
+            let result =
+                ffi::PyObject_Vectorcall(callable.as_ptr(), self.args, self.given, self.kwnames);
+            Bound::from_owned_ptr_or_err(callable.py(), result)
+        }
+    }
+
+    /// References of their own, for a call that ends later.
+    pub(crate) fn keep(&self, py: Python<'_>) -> PyResult<KeptArgs> {
+        let len = self.given + self.named();
+        // SAFETY: so many are there.
+        let values = unsafe { tuple_from(py, self.args, len) }?;
+        // SAFETY: a tuple or null.
+        let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, self.kwnames) }.map(Bound::unbind);
+        Ok(KeptArgs {
+            values,
+            names,
+            given: self.given,
+        })
+    }
+
+    /// The first positional argument.
+    pub(crate) fn first<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: there is one.
+        (self.given > 0).then(|| unsafe { Bound::from_borrowed_ptr(py, *self.args) })
+    }
+
+    /// All but the first positional argument.
+    pub(crate) fn rest(&self) -> Self {
+        // SAFETY: only called where there is a first one.
+        Self {
+            args: unsafe { self.args.add(1) },
+            given: self.given - 1,
+            kwnames: self.kwnames,
+        }
+    }
+}
+
+/// Arguments that are kept for later.
+pub(crate) struct KeptArgs {
+    values: Py<PyAny>,
+    names: Option<Py<PyAny>>,
+    given: usize,
+}
+
+impl KeptArgs {
+    /// Calls `callable` with them.
+    pub(crate) fn pass_to<'py>(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: they are kept during the call.
+        self.lend(callable.py(), |args| unsafe { args.pass_to(callable) })
+    }
+
+    /// Gives them out as they came.
+    pub(crate) fn lend<R>(&self, py: Python<'_>, use_them: impl FnOnce(CallArgs) -> R) -> R {
+        let values = self.values.as_ptr();
+        // SAFETY: the tuple lives as long as this, and the index is below its length.
+        let items: Vec<_> = unsafe {
+            (0..ffi::PyTuple_GET_SIZE(values))
+                .map(|at| ffi::PyTuple_GET_ITEM(values, at))
+                .collect()
+        };
+        let kwnames = self
+            .names
+            .as_ref()
+            .map_or(null_mut(), |names| names.bind(py).as_ptr());
+        use_them(CallArgs {
+            args: items.as_ptr(),
+            given: self.given,
+            kwnames,
+        })
+    }
+
+    /// Shows the collector what is held here.
+    pub(crate) fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
+        visit(self.values.as_ptr());
+        if let Some(names) = &self.names {
+            visit(names.as_ptr());
+        }
+    }
+}
+
+/// `function(...)`.
+pub(super) unsafe extern "C" fn vectorcall(
+    function: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard::raw(null_mut(), || {
+        // SAFETY: a slot of this type, whose arguments live as long as the call.
+        unsafe {
+            let tiers = CachedFunction::from_ptr(function).tiers();
+            if disabled::here() {
+                return ffi::PyObject_Vectorcall(tiers.wrapped.as_ptr(), args, nargsf, kwnames);
+            }
+            let given = ffi::PyVectorcall_NARGS(nargsf).cast_unsigned();
+            if kwnames.is_null() && given == tiers.plain {
+                let (receiver, parts) = if tiers.has_receiver {
+                    let receiver = *args;
+                    if !tiers.receivers.go_by_identity(receiver) {
+                        return slow(
+                            function,
+                            CallArgs {
+                                args,
+                                given,
+                                kwnames,
+                            },
+                        );
+                    }
+                    (
+                        receiver as usize,
+                        std::slice::from_raw_parts(args.add(1), given - 1),
+                    )
+                } else if given == 0 {
+                    (0, &[][..])
+                } else {
+                    (0, std::slice::from_raw_parts(args, given))
+                };
+                if let Some(hash) = key::of_plain(receiver, parts)
+                    && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
+                {
+                    tiers.counters.l1_hits.add_one();
+                    if share == Share::Same && !tiers.is_async {
+                        return object;
+                    }
+                    return guard::object(|py| {
+                        let object = Bound::from_owned_ptr(py, object);
+                        let object = match share {
+                            Share::Copy => isolate::copy_tree(object.as_borrowed())?,
+                            Share::Same | Share::Never => object,
+                        };
+                        tiers.answer(py, object.unbind())
+                    });
+                }
+            }
+            slow(
+                function,
+                CallArgs {
+                    args,
+                    given,
+                    kwnames,
+                },
+            )
+        }
+    })
+}
+
+/// # Safety
+/// As for [`vectorcall`].
+#[cold]
+unsafe fn slow(function: *mut ffi::PyObject, args: CallArgs) -> *mut ffi::PyObject {
+    guard::object(|py| {
+        // SAFETY: alive, and of this type.
+        let function = unsafe { Bound::from_borrowed_ptr(py, function) };
+        // SAFETY: as above.
+        unsafe {
+            CachedFunction::from_ptr(function.as_ptr())
+                .tiers()
+                .call(&function, args)
+        }
+    })
+}

@@ -1,0 +1,259 @@
+//! Which entry of the in-process tier a call means.
+//!
+//! Calls whose arguments are plain scalars, or flat tuples of them, are told apart by the arguments themselves: hashing and
+//! comparing those runs no Python code and makes no object. All other calls are told apart by their canonical encoding.
+//! Both follow one rule, that two calls are one exactly when their encodings are equal, so `1`, `1.0` and `True` differ.
+
+use std::sync::Arc;
+
+use cachekit_runtime::key::KeyHash;
+use cachekit_runtime::l1::mix;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::encode::Locals;
+use crate::guard::attached;
+
+/// The key of one entry.
+pub(crate) struct Key {
+    /// Address of the receiver, whose death removes the entry; zero if there is none.
+    pub(crate) receiver: usize,
+    pub(crate) form: Form,
+}
+
+pub(crate) enum Form {
+    /// No argument besides the receiver.
+    Empty,
+    /// One plain argument.
+    One(Py<PyAny>),
+    /// Several plain arguments.
+    Many(Py<PyTuple>),
+    /// Whatever has a canonical encoding.
+    Encoded(Box<KeyHash>),
+    /// A canonical encoding that names objects which mean something in this process only.
+    Local(Arc<Opaque>),
+}
+
+/// What a key with process-local objects is compared by.
+pub(crate) struct Opaque {
+    pub(crate) hash: KeyHash,
+    pub(crate) locals: Locals,
+}
+
+impl Clone for Key {
+    fn clone(&self) -> Self {
+        let form = match &self.form {
+            Form::Empty => Form::Empty,
+            Form::One(only) => Form::One(attached(|py| only.clone_ref(py))),
+            Form::Many(all) => Form::Many(attached(|py| all.clone_ref(py))),
+            Form::Encoded(hash) => Form::Encoded(hash.clone()),
+            Form::Local(opaque) => Form::Local(Arc::clone(opaque)),
+        };
+        Self {
+            receiver: self.receiver,
+            form,
+        }
+    }
+}
+
+impl Key {
+    /// Whether both are the key of one entry, without asking Python: process-local objects count only if they were
+    /// encoded by one call.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        if self.receiver != other.receiver {
+            return false;
+        }
+        match (&self.form, &other.form) {
+            (Form::Empty, Form::Empty) => true,
+            // SAFETY: both keys hold what they name.
+            (Form::One(a), Form::One(b)) => unsafe { equal(a.as_ptr(), b.as_ptr()) },
+            // SAFETY: as above.
+            (Form::Many(a), Form::Many(b)) => unsafe { equal(a.as_ptr(), b.as_ptr()) },
+            (Form::Encoded(a), Form::Encoded(b)) => a == b,
+            (Form::Local(a), Form::Local(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// Whether it is the key of a call with this receiver and these plain arguments.
+    ///
+    /// # Safety
+    /// The parts are alive.
+    #[inline]
+    pub(crate) unsafe fn is_plain(&self, receiver: usize, parts: &[*mut ffi::PyObject]) -> bool {
+        if self.receiver != receiver {
+            return false;
+        }
+        match (&self.form, parts) {
+            // SAFETY: the key holds its part, the caller the other.
+            (Form::One(known), [part]) => unsafe { equal(known.as_ptr(), *part) },
+            (Form::Many(known), parts) => {
+                let known = known.as_ptr();
+                // SAFETY: the tuple is alive, and the indices are below its length.
+                unsafe {
+                    ffi::PyTuple_GET_SIZE(known) == parts.len().cast_signed()
+                        && parts.iter().enumerate().all(|(index, part)| {
+                            equal(ffi::PyTuple_GET_ITEM(known, index.cast_signed()), *part)
+                        })
+                }
+            }
+            (Form::Empty, []) => true,
+            _ => false,
+        }
+    }
+
+    /// The key of plain arguments, to be kept.
+    ///
+    /// # Safety
+    /// The parts are alive.
+    pub(crate) unsafe fn plain(
+        py: Python<'_>,
+        receiver: usize,
+        parts: &[*mut ffi::PyObject],
+    ) -> PyResult<Self> {
+        let form = match parts {
+            [] => Form::Empty,
+            // SAFETY: alive.
+            [only] => Form::One(unsafe { Bound::from_borrowed_ptr(py, *only) }.unbind()),
+            // SAFETY: alive, and a tuple is what `tuple_from` makes.
+            parts => Form::Many(unsafe {
+                crate::arguments::tuple_from(py, parts.as_ptr(), parts.len())?
+                    .into_bound(py)
+                    .cast_into_unchecked()
+                    .unbind()
+            }),
+        };
+        Ok(Self { receiver, form })
+    }
+
+    /// Whether plain arguments find it.
+    pub(crate) fn is_plain_form(&self) -> bool {
+        matches!(self.form, Form::Empty | Form::One(_) | Form::Many(_))
+    }
+
+    /// Whether it names objects of this process.
+    pub(crate) fn is_local_form(&self) -> bool {
+        matches!(self.form, Form::Local(_))
+    }
+
+    /// Shows the collector what is held here.
+    pub(crate) fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
+        match &self.form {
+            Form::Empty | Form::Encoded(_) => {}
+            Form::One(only) => visit(only.as_ptr()),
+            Form::Many(all) => visit(all.as_ptr()),
+            // An encoding that several keys hold is not this one's alone to show.
+            Form::Local(opaque) if Arc::strong_count(opaque) > 1 => {}
+            Form::Local(opaque) => opaque
+                .locals
+                .iter()
+                .for_each(|local| visit(local.object.as_ptr())),
+        }
+    }
+}
+
+/// The table hash of a key that goes by its encoding.
+pub(crate) fn of_encoding(receiver: usize, hash: &KeyHash) -> u64 {
+    mix(hash.short() ^ receiver as u64)
+}
+
+/// The table hash of plain arguments; nothing if one of them is not plain.
+///
+/// # Safety
+/// The parts are alive.
+#[inline]
+pub(crate) unsafe fn of_plain(receiver: usize, parts: &[*mut ffi::PyObject]) -> Option<u64> {
+    let mut hash = receiver as u64;
+    for part in parts {
+        // SAFETY: alive.
+        hash = fold(hash, unsafe { plain(*part)? });
+    }
+    Some(mix(hash))
+}
+
+#[inline]
+fn fold(hash: u64, part: u64) -> u64 {
+    let wide = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(part ^ 0xe703_7ed1_a0b4_28db);
+    (wide >> 64) as u64 ^ wide as u64 ^ hash.rotate_left(23)
+}
+
+/// The hash of one plain argument.
+///
+/// # Safety
+/// It is alive.
+#[inline]
+unsafe fn plain(part: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: alive, and the type that was found is the one whose representation is read.
+    unsafe {
+        if ffi::PyTuple_CheckExact(part) != 0 {
+            let len = ffi::PyTuple_GET_SIZE(part);
+            let mut hash = 0x7475_706c ^ len.cast_unsigned() as u64;
+            for index in 0..len {
+                hash = fold(hash, scalar(ffi::PyTuple_GET_ITEM(part, index))?);
+            }
+            return Some(hash);
+        }
+        scalar(part)
+    }
+}
+
+/// The hash of a scalar. Its type enters only where values of two types would often meet: comparison decides.
+///
+/// # Safety
+/// It is alive.
+#[inline]
+unsafe fn scalar(part: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: alive; hashing these exact types runs no Python code and cannot fail.
+    unsafe {
+        let kind = ffi::Py_TYPE(part);
+        if kind == &raw mut ffi::PyUnicode_Type
+            || kind == &raw mut ffi::PyLong_Type
+            || kind == &raw mut ffi::PyBytes_Type
+        {
+            return Some((ffi::PyObject_Hash(part) as i64).cast_unsigned());
+        }
+        if kind == &raw mut ffi::PyBool_Type || part == ffi::Py_None() {
+            return Some(part as u64);
+        }
+        if kind == &raw mut ffi::PyFloat_Type {
+            return Some(ffi::PyFloat_AS_DOUBLE(part).to_bits().rotate_left(32));
+        }
+        None
+    }
+}
+
+/// Whether two plain arguments have equal encodings.
+///
+/// # Safety
+/// Both are alive, and both were hashed by [`of_plain`].
+#[inline]
+unsafe fn equal(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
+    if a == b {
+        return true;
+    }
+    // SAFETY: alive; comparing these exact types runs no Python code and cannot fail.
+    unsafe {
+        let kind = ffi::Py_TYPE(a);
+        if kind != ffi::Py_TYPE(b) {
+            return false;
+        }
+        if kind == &raw mut ffi::PyFloat_Type {
+            return ffi::PyFloat_AS_DOUBLE(a).to_bits() == ffi::PyFloat_AS_DOUBLE(b).to_bits();
+        }
+        if kind == &raw mut ffi::PyTuple_Type {
+            let len = ffi::PyTuple_GET_SIZE(a);
+            return len == ffi::PyTuple_GET_SIZE(b)
+                && (0..len).all(|index| {
+                    equal(
+                        ffi::PyTuple_GET_ITEM(a, index),
+                        ffi::PyTuple_GET_ITEM(b, index),
+                    )
+                });
+        }
+        if kind == &raw mut ffi::PyBool_Type {
+            return false;
+        }
+        ffi::PyObject_RichCompareBool(a, b, ffi::Py_EQ) == 1
+    }
+}

@@ -1,0 +1,196 @@
+//! The user's function as the runtime's load, on the caller's own thread.
+//!
+//! The thread stays attached to the interpreter from the lookup to the result, so the function's exceptions, context
+//! variables and traceback are those of a plain call. Only a wait for another thread lets go of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use cachekit_runtime::cache::{Failure, LoadError, Served, Source};
+use cachekit_runtime::driver::blocking;
+use pyo3::exceptions::{PyException, PyRecursionError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::errors;
+use crate::guard::attached;
+use crate::local::{Share, Value};
+use crate::remote::Signals;
+
+/// What the user's function raised.
+pub(crate) struct Raised {
+    pub(crate) error: PyErr,
+    hands_over: bool,
+}
+
+impl Raised {
+    pub(crate) fn new(py: Python<'_>, error: PyErr) -> Self {
+        // A cancelled task and a caller who was interrupted say nothing about the load.
+        let hands_over = !error.is_instance_of::<PyException>(py);
+        Self { error, hands_over }
+    }
+}
+
+impl LoadError for Raised {
+    fn hands_over(&self) -> bool {
+        self.hands_over
+    }
+}
+
+/// Polls `future` to its end on this thread.
+pub(crate) fn run<F>(py: Python<'_>, mut future: F) -> PyResult<F::Output>
+where
+    F: Future + Unpin + Send,
+    F::Output: Send,
+{
+    // Without another thread to wait for, this is all.
+    if let Poll::Ready(output) = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return Ok(output);
+    }
+    py.detach(|| blocking::run(Attached(future), &Signals))
+        .map_err(|error| errors::raise(py, error))
+}
+
+/// A future that is polled attached to the interpreter, and dropped so.
+struct Attached<F>(F);
+
+impl<F: Future + Unpin> Future for Attached<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        attached(|_| Pin::new(&mut self.0).poll(cx))
+    }
+}
+
+/// What a caller makes of the runtime's answer.
+pub(crate) enum Answer {
+    /// The value, and where it came from.
+    Value(Value, Source),
+    /// Another call's value, which that call alone may have.
+    Unshared,
+}
+
+/// The runtime's answer, its failures raised.
+pub(crate) fn answer(
+    py: Python<'_>,
+    outcome: Result<Served<Value>, Failure<Raised>>,
+) -> PyResult<Answer> {
+    match outcome {
+        Ok(served) if served.value.share == Share::Never && served.from == Source::Flight => {
+            Ok(Answer::Unshared)
+        }
+        Ok(served) => Ok(Answer::Value(served.value, served.from)),
+        Err(Failure::Raised {
+            error,
+            leader: true,
+        }) => Err(error.error.clone_ref(py)),
+        Err(Failure::Raised {
+            error,
+            leader: false,
+        }) => Err(equal(py, &error)),
+        Err(Failure::Refused(error) | Failure::Interrupted(error)) => Err(errors::raise(py, error)),
+        Err(_) => Err(PyException::new_err(
+            "a failure of a kind that this binding does not know",
+        )),
+    }
+}
+
+/// An exception like the leader's for one who waited: raised to many, one object would gather all their tracebacks.
+fn equal(py: Python<'_>, raised: &Arc<Raised>) -> PyErr {
+    let original = raised.error.value(py);
+    let copied = py
+        .import("copy")
+        .and_then(|copy| copy.call_method1("copy", (original,)))
+        .ok()
+        .filter(|copied| copied.get_type().is(original.get_type()) && !copied.is(original));
+    let Some(copied) = copied else {
+        return raised.error.clone_ref(py);
+    };
+    let error = PyErr::from_value(copied);
+    error.set_cause(py, Some(raised.error.clone_ref(py)));
+    error
+}
+
+/// An error before the stack ends: a function that calls itself through its cache uses more of it than a plain one.
+pub(crate) fn check_stack() -> PyResult<()> {
+    if stack::nearly_used_up() {
+        return Err(PyRecursionError::new_err(
+            "maximum recursion depth exceeded in a cached function",
+        ));
+    }
+    Ok(())
+}
+
+/// Counts a level of Python's own recursion limit while it lives.
+pub(crate) struct Level(());
+
+impl Level {
+    pub(crate) fn enter(py: Python<'_>) -> PyResult<Self> {
+        // SAFETY: the thread is attached; the matching call is in `drop`.
+        let status = unsafe { ffi::Py_EnterRecursiveCall(c" in a cached function".as_ptr()) };
+        if status == 0 {
+            Ok(Self(()))
+        } else {
+            Err(PyErr::fetch(py))
+        }
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        // SAFETY: made by a successful `Py_EnterRecursiveCall` on this thread.
+        unsafe { ffi::Py_LeaveRecursiveCall() };
+    }
+}
+
+/// How much of the thread's stack is left.
+#[cfg(target_os = "linux")]
+mod stack {
+    use std::cell::Cell;
+    use std::mem::MaybeUninit;
+
+    /// Kept for whatever runs at the deepest call: Python code, and our own way back.
+    const RESERVE: usize = 512 << 10;
+
+    thread_local! {
+        /// The lowest address that calls may go on from; zero while it is not known.
+        static FLOOR: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
+    }
+
+    pub(super) fn nearly_used_up() -> bool {
+        let marker = 0_u8;
+        let here = std::hint::black_box(&raw const marker) as usize;
+        let (mut floor, mut top) = FLOOR.get();
+        if top == 0 {
+            (floor, top) = bounds().unwrap_or((0, usize::MAX));
+            FLOOR.set((floor, top));
+        }
+        // Some libraries switch stacks; of theirs nothing is known.
+        here < floor.saturating_add(RESERVE) && here >= floor
+    }
+
+    fn bounds() -> Option<(usize, usize)> {
+        let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+        let (mut low, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: initialised by the first call, if that succeeds, and destroyed by the last.
+        unsafe {
+            if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+                return None;
+            }
+            let status =
+                libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
+            libc::pthread_attr_destroy(attributes.as_mut_ptr());
+            (status == 0).then(|| (low as usize, low as usize + size))
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod stack {
+    pub(super) fn nearly_used_up() -> bool {
+        false
+    }
+}

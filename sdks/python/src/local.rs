@@ -1,0 +1,470 @@
+//! The in-process tier of one function: Python keys and values in the runtime's table.
+//!
+//! What leaves the table is released after the section that took it out, since releasing an object may run code that
+//! comes back here. Entries of a method belong to its instance, which is held weakly and takes them along when it dies.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cachekit_runtime::cache::{self, Usage};
+use cachekit_runtime::generated::config::Isolation;
+use cachekit_runtime::key::KeyHash;
+use cachekit_runtime::l1::{Item, Limits, Table};
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::clock;
+use crate::guard::attached;
+use crate::isolate::{self, Shape};
+use crate::key::{Form, Key, Opaque, of_encoding};
+use crate::shared::Guarded;
+use crate::weight::weigh;
+
+/// How a value is handed to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// The stored object itself.
+    Same,
+    /// A copy.
+    Copy,
+    /// The stored awaitable itself, which gives the value.
+    Ready,
+    /// Not at all: whoever did not make it makes their own.
+    Never,
+}
+
+/// A value as it is stored, and as waiters get it.
+pub(crate) struct Value {
+    pub(crate) object: Py<PyAny>,
+    pub(crate) share: Share,
+    /// What the caller who made it gets in place of a copy. Clones, which are for others, have none.
+    pub(crate) original: Option<Py<PyAny>>,
+}
+
+impl Clone for Value {
+    fn clone(&self) -> Self {
+        Self::stored(attached(|py| self.object.clone_ref(py)), self.share)
+    }
+}
+
+impl Value {
+    /// A value as it is stored.
+    pub(crate) fn stored(object: Py<PyAny>, share: Share) -> Self {
+        Self {
+            object,
+            share,
+            original: None,
+        }
+    }
+
+    /// A value that was just made: its maker keeps the object, and a copy is stored where callers get their own.
+    pub(crate) fn made(object: Bound<'_, PyAny>, isolation: Isolation) -> PyResult<Self> {
+        if isolation == Isolation::Shared {
+            return Ok(Self::stored(object.unbind(), Share::Same));
+        }
+        match isolate::classify(object.as_borrowed()) {
+            Shape::Immutable => Ok(Self::stored(object.unbind(), Share::Same)),
+            Shape::Other => Ok(Self::stored(object.unbind(), Share::Never)),
+            Shape::Tree => {
+                let copy = isolate::copy_tree(object.as_borrowed())?;
+                Ok(Self {
+                    object: copy.unbind(),
+                    share: Share::Copy,
+                    original: Some(object.unbind()),
+                })
+            }
+        }
+    }
+
+    /// What one caller gets.
+    pub(crate) fn hand_out(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(original) = self.original {
+            return Ok(original);
+        }
+        match self.share {
+            Share::Copy => Ok(isolate::copy_tree(self.object.bind_borrowed(py))?.unbind()),
+            Share::Ready => Ok(ready::value(py, &self.object)),
+            Share::Same | Share::Never => Ok(self.object),
+        }
+    }
+}
+
+/// A key, the hash it is found by, and what the runtime knows it as.
+#[derive(Clone)]
+pub(crate) struct CallKey {
+    pub(crate) hash: u64,
+    pub(crate) key: Key,
+}
+
+impl CallKey {
+    pub(crate) fn encoded(receiver: usize, hash: KeyHash) -> Self {
+        Self {
+            hash: of_encoding(receiver, &hash),
+            key: Key {
+                receiver,
+                form: Form::Encoded(Box::new(hash)),
+            },
+        }
+    }
+
+    pub(crate) fn local(receiver: usize, opaque: Arc<Opaque>) -> Self {
+        Self {
+            hash: of_encoding(receiver, &opaque.hash),
+            key: Key {
+                receiver,
+                form: Form::Local(opaque),
+            },
+        }
+    }
+}
+
+/// The tier.
+pub(crate) struct Local {
+    table: Guarded<Table<Key, Value>>,
+    owners: Guarded<HashMap<usize, Owner>>,
+    enabled: bool,
+    len: AtomicU64,
+    bytes: AtomicU64,
+    evictions: AtomicU64,
+}
+
+/// A receiver with entries.
+struct Owner {
+    /// Calls us when the receiver dies.
+    #[allow(dead_code, reason = "held for its callback")]
+    watch: Py<PyAny>,
+    /// Hashes of the entries inserted for it; some may have left the table since.
+    hashes: Vec<u64>,
+    /// How many hashes it may have before those that left are looked for.
+    tidy_at: usize,
+}
+
+const TIDY_AT_LEAST: usize = 64;
+
+impl Local {
+    pub(crate) fn new(enabled: bool, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            table: Guarded::new(Table::new(limits)),
+            owners: Guarded::new(HashMap::new()),
+            enabled,
+            len: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+        })
+    }
+
+    /// Entries, their bytes, and how many had to leave for others, without touching the table.
+    pub(crate) fn figures(&self) -> (u64, u64, u64) {
+        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+        (read(&self.len), read(&self.bytes), read(&self.evictions))
+    }
+
+    /// A new reference to the value of a call with plain arguments, and how to hand it out.
+    ///
+    /// # Safety
+    /// The thread is attached and the parts are alive.
+    #[inline]
+    pub(crate) unsafe fn find_plain(
+        &self,
+        hash: u64,
+        receiver: usize,
+        parts: &[*mut ffi::PyObject],
+    ) -> Option<(*mut ffi::PyObject, Share)> {
+        let now = clock::now();
+        let mut dropped = false;
+        let found = self.table.with(|table| {
+            // SAFETY: the parts are alive.
+            let found = table.find(hash, now, |key| unsafe { key.is_plain(receiver, parts) });
+            if let Some(value) = found {
+                let object = value.object.as_ptr();
+                // SAFETY: the table holds it, and the thread is attached.
+                unsafe { ffi::Py_INCREF(object) };
+                return Some((object, value.share));
+            }
+            dropped = table.has_dropped();
+            None
+        });
+        if dropped {
+            self.settle();
+        }
+        found
+    }
+
+    /// The value of a key that needs no comparison by Python code.
+    pub(crate) fn find(&self, key: &CallKey) -> Option<Value> {
+        let now = clock::now();
+        let (found, dropped) = self.table.with(|table| {
+            let found = table
+                .find(key.hash, now, |known| known.same(&key.key))
+                .map(|value| {
+                    // SAFETY: the table holds it, and the thread is attached.
+                    unsafe { ffi::Py_INCREF(value.object.as_ptr()) };
+                    (value.object.as_ptr(), value.share)
+                });
+            (found, table.has_dropped())
+        });
+        if dropped {
+            self.settle();
+        }
+        let (object, share) = found?;
+        // SAFETY: the reference was taken in the section.
+        Some(attached(|py| {
+            Value::stored(unsafe { Bound::from_owned_ptr(py, object) }.unbind(), share)
+        }))
+    }
+
+    /// The value of a key, without a trace.
+    pub(crate) fn peek(&self, key: &CallKey) -> Option<Value> {
+        let now = clock::now();
+        let (object, share) = self.table.with(|table| {
+            let value = table.peek(key.hash, now, |known| known.same(&key.key))?;
+            // SAFETY: the table holds it, and the thread is attached.
+            unsafe { ffi::Py_INCREF(value.object.as_ptr()) };
+            Some((value.object.as_ptr(), value.share))
+        })?;
+        // SAFETY: the reference was taken in the section.
+        Some(attached(|py| {
+            Value::stored(unsafe { Bound::from_owned_ptr(py, object) }.unbind(), share)
+        }))
+    }
+
+    /// The key in the table that equals `wanted`, by Python's comparison of the objects that it names.
+    pub(crate) fn resolve(
+        &self,
+        py: Python<'_>,
+        receiver: usize,
+        wanted: &Opaque,
+    ) -> PyResult<Option<Arc<Opaque>>> {
+        let hash = of_encoding(receiver, &wanted.hash);
+        let mut candidates = Vec::new();
+        self.table.with(|table| {
+            table.candidates(hash, |key| {
+                if let Form::Local(opaque) = &key.form
+                    && key.receiver == receiver
+                    && opaque.hash == wanted.hash
+                {
+                    candidates.push(Arc::clone(opaque));
+                }
+            });
+        });
+        for opaque in candidates {
+            // Runs Python code, which may change the table; the key is looked up again by its identity.
+            if opaque.locals.same(&wanted.locals, py)? {
+                return Ok(Some(opaque));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Has entries of `receiver` removed when it dies. Fails for an object that cannot be held weakly.
+    pub(crate) fn watch(self: &Arc<Self>, receiver: &Bound<'_, PyAny>) -> PyResult<()> {
+        let address = receiver.as_ptr() as usize;
+        if !self.enabled || self.owners.with(|owners| owners.contains_key(&address)) {
+            return Ok(());
+        }
+        let reaper = Bound::new(
+            receiver.py(),
+            Reaper {
+                local: Arc::downgrade(self),
+                address,
+            },
+        )?;
+        // SAFETY: both are alive; returns a new reference or null with an error set.
+        let watch = unsafe {
+            let watch = ffi::PyWeakref_NewRef(receiver.as_ptr(), reaper.as_ptr());
+            Bound::from_owned_ptr_or_err(receiver.py(), watch)?.unbind()
+        };
+        let owner = Owner {
+            watch,
+            hashes: Vec::new(),
+            tidy_at: TIDY_AT_LEAST,
+        };
+        // Another thread may have been first; its owner is then released here, after the section.
+        drop(self.owners.with(|owners| match owners.entry(address) {
+            std::collections::hash_map::Entry::Occupied(_) => Some(owner),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(owner);
+                None
+            }
+        }));
+        Ok(())
+    }
+
+    /// Stores a value; says whether it is in.
+    pub(crate) fn insert(&self, key: &CallKey, value: Value, lifetime: Option<Duration>) -> bool {
+        if !self.enabled || value.share == Share::Never {
+            return false;
+        }
+        let owned = key.key.receiver == 0
+            || self
+                .owners
+                .with(|owners| match owners.get_mut(&key.key.receiver) {
+                    Some(owner) => {
+                        owner.hashes.push(key.hash);
+                        true
+                    }
+                    // It died meanwhile.
+                    None => false,
+                });
+        if !owned {
+            return false;
+        }
+        let now = clock::now();
+        let weight = attached(|py| weigh(value.object.bind_borrowed(py)));
+        let item = Item {
+            key: key.key.clone(),
+            value,
+            weight,
+            expires: lifetime.map(|lifetime| now.after(lifetime)),
+        };
+        let inserted = self
+            .table
+            .with(|table| table.insert(key.hash, item, now, |known| known.same(&key.key)));
+        self.settle();
+        if key.key.receiver != 0 {
+            self.tidy(key.key.receiver);
+        }
+        inserted
+    }
+
+    /// Removes an entry; says whether there was one.
+    pub(crate) fn remove(&self, key: &CallKey) -> bool {
+        let removed = self
+            .table
+            .with(|table| table.remove(key.hash, |known| known.same(&key.key)));
+        self.settle();
+        attached(|_| removed.is_some())
+    }
+
+    /// Removes every entry.
+    pub(crate) fn clear(&self) {
+        self.table.with(Table::clear);
+        let owners = self.owners.with(std::mem::take);
+        self.settle();
+        attached(|_| drop(owners));
+    }
+
+    /// Removes what a dead receiver left.
+    fn reap(&self, address: usize) {
+        let Some(owner) = self.owners.with(|owners| owners.remove(&address)) else {
+            return;
+        };
+        let mut removed = Vec::new();
+        for hash in &owner.hashes {
+            self.table.with(|table| {
+                while let Some(pair) = table.remove(*hash, |key| key.receiver == address) {
+                    removed.push(pair);
+                }
+            });
+        }
+        self.settle();
+        attached(|_| drop((removed, owner)));
+    }
+
+    /// Forgets hashes of entries that left, so that a receiver that lives long does not gather them.
+    fn tidy(&self, address: usize) {
+        let hashes = self.owners.with(|owners| {
+            let owner = owners.get_mut(&address)?;
+            (owner.hashes.len() >= owner.tidy_at).then(|| std::mem::take(&mut owner.hashes))
+        });
+        let Some(mut hashes) = hashes else { return };
+        hashes.sort_unstable();
+        hashes.dedup();
+        self.table.with(|table| {
+            hashes.retain(|hash| {
+                let mut there = false;
+                table.candidates(*hash, |key| there |= key.receiver == address);
+                there
+            });
+        });
+        self.owners.with(|owners| {
+            if let Some(owner) = owners.get_mut(&address) {
+                owner.hashes.append(&mut hashes);
+                owner.tidy_at = TIDY_AT_LEAST.max(owner.hashes.len() * 2);
+            }
+        });
+    }
+
+    /// Releases what left the table, and notes how much is left.
+    #[cold]
+    fn settle(&self) {
+        let dropped = self.table.with(|table| {
+            self.len.store(table.len() as u64, Ordering::Relaxed);
+            self.bytes.store(table.bytes(), Ordering::Relaxed);
+            self.evictions.store(table.evictions(), Ordering::Relaxed);
+            table.take_dropped()
+        });
+        if !dropped.is_empty() {
+            attached(|_| drop(dropped));
+        }
+    }
+
+    /// Shows the collector every object in the table.
+    ///
+    /// # Safety
+    /// Only from `tp_traverse`.
+    pub(crate) unsafe fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
+        // SAFETY: the caller is `tp_traverse`.
+        unsafe {
+            self.table.while_stopped(|table| {
+                for (key, value) in table.iter() {
+                    key.each_object(&mut visit);
+                    visit(value.object.as_ptr());
+                }
+            });
+        }
+    }
+}
+
+/// The tier as the runtime knows it.
+pub(crate) struct Shelf(pub(crate) Arc<Local>);
+
+impl cache::Local for Shelf {
+    type Key = CallKey;
+    type Value = Value;
+
+    fn get(&self, key: &CallKey) -> Option<Value> {
+        self.0.find(key)
+    }
+
+    fn insert(&self, key: &CallKey, value: Value, lifetime: Option<Duration>) {
+        self.0.insert(key, value, lifetime);
+    }
+
+    fn remove(&self, key: &CallKey) -> bool {
+        self.0.remove(key)
+    }
+
+    fn clear(&self) {
+        self.0.clear();
+    }
+
+    fn usage(&self) -> Usage {
+        let (entries, bytes, _) = self.0.figures();
+        Usage { entries, bytes }
+    }
+}
+
+/// What a receiver's weak reference calls when it dies.
+#[pyclass(frozen, module = "cachekit._native")]
+struct Reaper {
+    local: Weak<Local>,
+    address: usize,
+}
+
+#[pymethods]
+impl Reaper {
+    fn __call__(&self, _reference: &Bound<'_, PyAny>) {
+        if let Some(local) = self.local.upgrade() {
+            local.reap(self.address);
+        }
+    }
+}
+
+/// Whether watching failed because the object cannot be held weakly.
+pub(crate) fn cannot_be_weak(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyTypeError>(py)
+}

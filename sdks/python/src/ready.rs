@@ -1,0 +1,201 @@
+//! What an `async def` returns on a hit: an awaitable that is done, without a coroutine's frame.
+//!
+//! It has no state, so it can be awaited many times, by any loop, or never.
+
+use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
+use std::ptr::null_mut;
+
+use pyo3::exceptions::PyStopIteration;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::function::CallArgs;
+use crate::guard;
+use crate::heap::{self, method, simple_method, slot};
+
+#[repr(C)]
+struct Ready {
+    base: ffi::PyObject,
+    value: *mut ffi::PyObject,
+}
+
+static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// An awaitable that gives `value`.
+pub(crate) fn ready(py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
+    let kind = TYPE.get(py).expect("made with the module").as_ptr();
+    // SAFETY: the struct is the type's own, and the reference is given to it.
+    unsafe { heap::allocate(py, kind.cast(), offset_of!(Ready, value), value.into_ptr()) }
+}
+
+/// Makes the type and adds it to the module.
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let methods = vec![
+        simple_method(c"send", send, ffi::METH_O, c"Ends at once."),
+        method(c"throw", throw, c"Raises what it is given."),
+        simple_method(c"close", close, ffi::METH_NOARGS, c"Does nothing."),
+        ffi::PyMethodDef::zeroed(),
+    ];
+    let slots = vec![
+        slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+        slot(ffi::Py_tp_iternext, iternext as *mut c_void),
+        slot(ffi::Py_am_await, itself as *mut c_void),
+        #[cfg(Py_3_10)]
+        slot(ffi::Py_am_send, am_send as *mut c_void),
+        slot(ffi::Py_tp_methods, heap::forever(methods)),
+    ];
+    let kind = TYPE.get_or_try_init(py, || {
+        // SAFETY: the slots are written for this struct.
+        let kind =
+            unsafe { heap::make::<Ready>(py, c"cachekit._native.Ready", heap::NO_NEW, slots) };
+        kind.map(Bound::unbind)
+    })?;
+    module.add("Ready", kind)
+}
+
+/// # Safety
+/// `object` is a `Ready`.
+unsafe fn value_of(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: by the contract above.
+    unsafe { (*object.cast::<Ready>()).value }
+}
+
+unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: a slot of this type.
+    unsafe { ffi::Py_INCREF(object) };
+    object
+}
+
+unsafe extern "C" fn iternext(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: a slot of this type, which holds its value.
+    unsafe { stop(value_of(object)) };
+    null_mut()
+}
+
+/// Raises `StopIteration(value)`.
+///
+/// # Safety
+/// Attached, and `value` is alive.
+pub(crate) unsafe fn stop(value: *mut ffi::PyObject) {
+    // SAFETY: by the contract above.
+    unsafe {
+        if ffi::PyTuple_Check(value) == 0 && ffi::PyExceptionInstance_Check(value) == 0 {
+            ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value);
+            return;
+        }
+        // What is set may be taken for the arguments, or for the exception itself.
+        guard::slot((), |py| {
+            let value = Bound::from_borrowed_ptr(py, value);
+            let stop = py.get_type::<PyStopIteration>().call1((value,))?;
+            Err(PyErr::from_value(stop))
+        });
+    }
+}
+
+#[cfg(Py_3_10)]
+unsafe extern "C" fn am_send(
+    object: *mut ffi::PyObject,
+    _argument: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    // SAFETY: a slot of this type; `result` takes a new reference.
+    unsafe {
+        let value = value_of(object);
+        ffi::Py_INCREF(value);
+        *result = value;
+    }
+    ffi::PySendResult::PYGEN_RETURN
+}
+
+unsafe extern "C" fn send(
+    object: *mut ffi::PyObject,
+    _argument: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: a method of this type.
+    unsafe { iternext(object) }
+}
+
+unsafe extern "C" fn throw(
+    _object: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    given: ffi::Py_ssize_t,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    guard::object(|py| {
+        Err(thrown(
+            py,
+            CallArgs {
+                args,
+                given: given.cast_unsigned(),
+                kwnames,
+            },
+        )?)
+    })
+}
+
+/// The exception that `throw(...)` was called with.
+pub(crate) fn thrown(py: Python<'_>, args: CallArgs) -> PyResult<PyErr> {
+    let Some(first) = args.first(py) else {
+        return Err(pyo3::exceptions::PyTypeError::new_err(
+            "throw() takes an exception",
+        ));
+    };
+    let rest = if args.given > 1 {
+        args.rest().first(py)
+    } else {
+        None
+    };
+    let Ok(class) = first.cast::<pyo3::types::PyType>() else {
+        return Ok(PyErr::from_value(first));
+    };
+    // `throw(type, value, traceback)`, as it was before 3.12.
+    let value = rest.filter(|value| !value.is_none());
+    let made = match value {
+        Some(value) if value.is_instance(class)? => value,
+        Some(value) if value.is_instance_of::<pyo3::types::PyTuple>() => {
+            class.call1(value.cast_into::<pyo3::types::PyTuple>()?)?
+        }
+        Some(value) => class.call1((value,))?,
+        None => class.call0()?,
+    };
+    Ok(PyErr::from_value(made))
+}
+
+unsafe extern "C" fn close(
+    _object: *mut ffi::PyObject,
+    _: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: None is alive; the caller gets a reference.
+    unsafe {
+        let none = ffi::Py_None();
+        ffi::Py_INCREF(none);
+        none
+    }
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: called once, by the interpreter, for an object of this type that nobody refers to.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(object.cast());
+        ffi::Py_XDECREF(value_of(object));
+        heap::free(object);
+    }
+}
+
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    arg: *mut c_void,
+) -> c_int {
+    // SAFETY: the collector calls this for a living object of this type.
+    unsafe {
+        match heap::visit(ffi::Py_TYPE(object).cast(), visit, arg) {
+            0 => heap::visit(value_of(object), visit, arg),
+            status => status,
+        }
+    }
+}

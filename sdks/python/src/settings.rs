@@ -1,0 +1,93 @@
+//! What the decorator decided, as the runtime's options.
+//!
+//! `_decorate.py` has checked every value; a wrong type here is a defect of that file.
+
+use std::time::Duration;
+
+use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::generated::config::{Isolation, Monitoring, Options};
+use cachekit_runtime::generated::envelope::FORMATS;
+use cachekit_runtime::generated::presets;
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors;
+
+/// Settings by name.
+pub(crate) struct Settings<'a, 'py>(pub(crate) &'a Bound<'py, PyDict>);
+
+impl<'py> Settings<'_, 'py> {
+    /// A setting that is always there.
+    pub(crate) fn get<T>(&self, name: &str) -> PyResult<T>
+    where
+        T: for<'a> FromPyObject<'a, 'py>,
+    {
+        let found = self
+            .0
+            .get_item(name)?
+            .ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
+        found.extract::<T>().map_err(Into::into)
+    }
+
+    /// A setting that may be missing or `None`.
+    pub(crate) fn object(&self, name: &str) -> PyResult<Option<Py<PyAny>>> {
+        Ok(self
+            .0
+            .get_item(name)?
+            .filter(|found| !found.is_none())
+            .map(Bound::unbind))
+    }
+
+    /// All that the runtime wants to know.
+    pub(crate) fn options(&self) -> PyResult<Options> {
+        let py = self.0.py();
+        let seconds = |value: f64, name: &'static str| {
+            Duration::try_from_secs_f64(value).map_err(|reason| {
+                let error = Error::new(ErrorCode::OptionInvalid)
+                    .with("option", name)
+                    .with("value", value)
+                    .with("reason", reason);
+                errors::raise(py, error)
+            })
+        };
+        let mut options = presets::DEFAULT.clone();
+        options.ttl = self
+            .get::<Option<f64>>("ttl")?
+            .map(|ttl| seconds(ttl, "ttl"))
+            .transpose()?;
+        options.l1 = self.get("l1")?;
+        options.max_entries = self.get("max_entries")?;
+        options.max_bytes = self.get("max_bytes")?;
+        options.strict = self.get("strict")?;
+        options.isolation = match self.get::<String>("isolation")?.as_str() {
+            "shared" => Isolation::Shared,
+            "copy" => Isolation::Copy,
+            other => return Err(unknown(py, "isolation", other)),
+        };
+        options.remote_timeout = seconds(self.get("remote_timeout")?, "remote_timeout")?;
+        let envelope: String = self.get("envelope")?;
+        options.envelope = FORMATS
+            .iter()
+            .find(|format| format.name == envelope)
+            .map(|format| format.name)
+            .ok_or_else(|| unknown(py, "envelope", &envelope))?;
+        options.compression = self.get("compression")?;
+        options.max_value_bytes = self.get("max_value_bytes")?;
+        options.monitoring = match self.get::<String>("monitoring")?.as_str() {
+            "off" => Monitoring::Off,
+            "counters" => Monitoring::Counters,
+            "full" => Monitoring::Full,
+            other => return Err(unknown(py, "monitoring", other)),
+        };
+        Ok(options)
+    }
+}
+
+fn unknown(py: Python<'_>, option: &'static str, value: &str) -> PyErr {
+    let error = Error::new(ErrorCode::OptionInvalid)
+        .with("option", option)
+        .with("value", value)
+        .with("reason", "it is not one of its values");
+    errors::raise(py, error)
+}

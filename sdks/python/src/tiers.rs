@@ -1,0 +1,559 @@
+//! One decorated function: its parameters, its tiers, and what a call of it does.
+//!
+//! Which tier is asked when is the runtime's business; here arguments become keys, objects become values, and the
+//! runtime's answer becomes what the caller sees.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cachekit_runtime::cache::{Builder, Cache, Lookup, Source};
+use cachekit_runtime::driver::blocking::Blocking;
+use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::generated::config::Options;
+use cachekit_runtime::key::Identity;
+use cachekit_runtime::l1::Limits;
+use cachekit_runtime::native::Writer;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::arguments::{Frame, Plan, Receiver, Unbound};
+use crate::backend::Backend;
+use crate::codec::Native;
+use crate::counters::Counters;
+use crate::encode::{EncodeFailure, encode_value};
+use crate::function::CallArgs;
+use crate::guard::attached;
+use crate::load::{Answer, Level, Raised, answer, check_stack, run};
+use crate::local::{CallKey, Local, Share, Shelf, Value, cannot_be_weak};
+use crate::lookup::{BoundCall, InUse, Keyless, Located};
+use crate::notices::{Board, Notices};
+use crate::ready::ready;
+use crate::receivers::Receivers;
+use crate::remote::FunctionRemote;
+use crate::settings::Settings;
+use crate::shared::Guarded;
+use crate::{async_calls, errors};
+
+/// The cache of a function as threads use it.
+pub(crate) type ThreadCache = Cache<Shelf, Native, Raised, FunctionRemote, Blocking>;
+
+/// Everything about one decorated function.
+pub(crate) struct Tiers {
+    /// How many positional arguments make a call that needs no binding.
+    pub(crate) plain: usize,
+    pub(crate) has_receiver: bool,
+    pub(crate) is_async: bool,
+    pub(crate) binds_class: bool,
+    pub(crate) local: Arc<Local>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) wrapped: Py<PyAny>,
+    pub(crate) given: Py<PyDict>,
+    pub(crate) options: Options,
+    pub(crate) notices: Arc<Notices>,
+    plan: Plan,
+    key_function: Option<Py<PyAny>>,
+    resolve: Option<Py<PyAny>>,
+    name: FunctionName,
+    in_use: Arc<InUse>,
+    built: Guarded<Option<(u64, Arc<Core>)>>,
+    pub(crate) receivers: Receivers,
+}
+
+/// How the function is known outside this process, or why it is not.
+struct FunctionName {
+    identity: Option<String>,
+    reason: String,
+    version: Option<String>,
+    qualified: String,
+}
+
+/// What the tiers of a function are, as configured now.
+pub(crate) struct Core {
+    pub(crate) cache: ThreadCache,
+    /// The backend, for those who reach it in another way than threads do.
+    pub(crate) backend: Option<Py<Backend>>,
+}
+
+/// Counts changes of the configuration.
+static CONFIGURATION: AtomicU64 = AtomicU64::new(0);
+
+/// Has every function ask for its backend again at its next miss.
+#[pyfunction]
+pub(crate) fn backends_changed() {
+    CONFIGURATION.fetch_add(1, Ordering::Release);
+}
+
+/// What a call's arguments come to.
+pub(crate) enum Entry {
+    Found(Value),
+    Missing(Box<Located>),
+    /// They do not fit, or cannot be a key: the function is called as if nothing were cached.
+    None,
+}
+
+impl Tiers {
+    pub(crate) fn new(
+        wrapped: &Bound<'_, PyAny>,
+        plan: &Bound<'_, PyAny>,
+        given: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
+        let py = wrapped.py();
+        let settings = Settings(given);
+        let plan = Plan::new(plan, crate::missing(py))?;
+        let options = settings.options()?;
+        let local = Local::new(
+            options.l1,
+            Limits {
+                max_entries: options.max_entries,
+                max_bytes: options.max_bytes,
+            },
+        );
+        let key_function = settings.object("key")?;
+        let name = FunctionName {
+            identity: settings.get("identity")?,
+            reason: settings
+                .get::<Option<String>>("identity_reason")?
+                .unwrap_or_default(),
+            version: settings
+                .object("version")?
+                .map(|version| version.to_string()),
+            qualified: qualified_name(wrapped),
+        };
+        let has_receiver = plan.receiver != Receiver::None;
+        Ok(Self {
+            plain: if key_function.is_some() || !options.l1 {
+                usize::MAX
+            } else {
+                plan.plain
+            },
+            has_receiver,
+            is_async: settings.get("is_async")?,
+            binds_class: settings
+                .object("binds_class")?
+                .map_or(Ok(false), |flag| flag.extract(py))?,
+            counters: Counters::new(&local, options.monitoring),
+            local,
+            wrapped: wrapped.clone().unbind(),
+            given: given.copy()?.unbind(),
+            notices: Notices::new(name.qualified.clone(), options.strict),
+            options,
+            plan,
+            key_function,
+            resolve: settings.object("backend")?,
+            name,
+            in_use: InUse::new(),
+            built: Guarded::new(None),
+            receivers: Receivers::default(),
+        })
+    }
+
+    /// The function's name, for people.
+    pub(crate) fn qualified(&self) -> &str {
+        &self.name.qualified
+    }
+
+    /// Shows the collector what is held here.
+    ///
+    /// # Safety
+    /// Only from `tp_traverse`.
+    pub(crate) unsafe fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
+        visit(self.wrapped.as_ptr());
+        visit(self.given.as_ptr());
+        for held in [&self.key_function, &self.resolve].into_iter().flatten() {
+            visit(held.as_ptr());
+        }
+        self.plan.each_object(&mut visit);
+        // SAFETY: by the contract above.
+        unsafe { self.local.each_object(visit) };
+    }
+
+    /// What a hit or a miss comes to for the caller: for an `async def`, something to await.
+    pub(crate) fn answer(&self, py: Python<'_>, object: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        if self.is_async {
+            ready(py, object)
+        } else {
+            Ok(object)
+        }
+    }
+
+    /// Calls the function itself.
+    pub(crate) fn pass(&self, py: Python<'_>, args: CallArgs) -> PyResult<Py<PyAny>> {
+        // SAFETY: within the call that the arguments belong to.
+        unsafe { args.pass_to(self.wrapped.bind(py)) }.map(Bound::unbind)
+    }
+
+    /// `function(...)`, where a hit was not found by plain positional arguments.
+    pub(crate) fn call(&self, function: &Bound<'_, PyAny>, args: CallArgs) -> PyResult<Py<PyAny>> {
+        let py = function.py();
+        match self.entry(py, args, true, self.options.strict)? {
+            Entry::Found(value) => {
+                self.counters.l1_hits.add_one();
+                let object = value.hand_out(py)?;
+                self.answer(py, object)
+            }
+            Entry::None => self.pass(py, args),
+            Entry::Missing(located) if self.is_async => {
+                async_calls::call(function, args, *located, false)
+            }
+            Entry::Missing(located) => self.load(function, args, *located, false),
+        }
+    }
+
+    /// Whose call it is.
+    pub(crate) fn receiver(&self) -> Receiver {
+        self.plan.receiver
+    }
+
+    /// Ends what is in flight for everybody who comes from now on.
+    pub(crate) fn forget_core(&self) {
+        drop(self.built.with(Option::take));
+    }
+
+    /// Finds the entry of a call; with `look`, its value in this process too. An argument that cannot be part of a key is
+    /// an error if `strict` says so.
+    pub(crate) fn entry(
+        &self,
+        py: Python<'_>,
+        args: CallArgs,
+        look: bool,
+        strict: bool,
+    ) -> PyResult<Entry> {
+        let mut frame = Frame::new();
+        let Some(()) = self.bind(py, args, &mut frame)? else {
+            return Ok(Entry::None);
+        };
+        let made;
+        let made_part;
+        let call = if let Some(key_function) = &self.key_function {
+            // SAFETY: within the call that the arguments belong to.
+            made = unsafe { args.pass_to(key_function.bind(py)) }?;
+            made_part = [made.as_ptr()];
+            BoundCall {
+                py,
+                plan: &self.plan,
+                receiver: None,
+                parts: &made_part,
+                first: 0,
+                by_function: true,
+            }
+        } else {
+            self.bound_call(py, &frame)
+        };
+        if let Some(receiver) = &call.receiver {
+            self.watch(receiver)?;
+        }
+        if look
+            && self.options.l1
+            && let Some(hash) = call.plain_hash()
+        {
+            // SAFETY: the call's arguments live.
+            let found = unsafe { self.local.find_plain(hash, call.address(), call.parts) };
+            if let Some((object, share)) = found {
+                // SAFETY: a new reference.
+                return Ok(Entry::Found(Value::stored(
+                    unsafe { Bound::from_owned_ptr(py, object) }.unbind(),
+                    share,
+                )));
+            }
+        }
+        match call.locate(&self.local, &self.in_use, self.qualified()) {
+            Ok(located) => {
+                if look
+                    && self.options.l1
+                    && !located.key.key.is_plain_form()
+                    && let Some(value) = self.local.find(&located.key)
+                {
+                    return Ok(Entry::Found(value));
+                }
+                Ok(Entry::Missing(Box::new(located)))
+            }
+            Err(Keyless::Raised(error)) => Err(error),
+            Err(Keyless::Argument(error)) if strict => Err(errors::raise(py, error)),
+            Err(Keyless::Argument(error)) => {
+                self.notices.argument(py, error)?;
+                Ok(Entry::None)
+            }
+        }
+    }
+
+    fn bind(&self, py: Python<'_>, args: CallArgs, frame: &mut Frame) -> PyResult<Option<()>> {
+        // SAFETY: the arguments are as the interpreter gave them.
+        match unsafe {
+            self.plan
+                .bind(py, args.args, args.given, args.kwnames, frame)
+        } {
+            Ok(()) => Ok(Some(())),
+            Err(Unbound::Misfit) => Ok(None),
+            Err(Unbound::Raised(error)) => Err(error),
+        }
+    }
+
+    fn bound_call<'a, 'py>(&'a self, py: Python<'py>, frame: &'a Frame) -> BoundCall<'a, 'py> {
+        let parts = frame.parts();
+        let mut call = BoundCall {
+            py,
+            plan: &self.plan,
+            receiver: None,
+            parts,
+            first: 0,
+            by_function: false,
+        };
+        // SAFETY: the call's arguments live.
+        if self.has_receiver && unsafe { self.receivers.go_by_identity(parts[0]) } {
+            // SAFETY: as above.
+            call.receiver = Some(unsafe { Bound::from_borrowed_ptr(py, parts[0]) });
+            call.parts = &parts[1..];
+            call.first = 1;
+        }
+        call
+    }
+
+    /// Has the entries of a receiver die with it.
+    fn watch(&self, receiver: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = receiver.py();
+        self.local.watch(receiver).map_err(|error| {
+            if !cannot_be_weak(py, &error) {
+                return error;
+            }
+            let class = crate::failure::type_name(receiver);
+            errors::not_cacheable(
+                py,
+                self.qualified(),
+                &format!(
+                    "its entries die with their {class}, which takes no weak references; add \"__weakref__\" to the \
+                     __slots__ of the class, give it a __cache_key__ method, or give the decorator a key= function"
+                ),
+            )
+        })
+    }
+
+    /// The tiers as configured now. Asks the configuration at the first call and whenever it has changed.
+    pub(crate) fn core(&self, py: Python<'_>) -> PyResult<Arc<Core>> {
+        let epoch = CONFIGURATION.load(Ordering::Acquire);
+        let known = self.built.with(|built| match built {
+            Some((of, core)) if *of == epoch => Some(Arc::clone(core)),
+            _ => None,
+        });
+        if let Some(core) = known {
+            return Ok(core);
+        }
+        let built = Arc::new(self.build(py)?);
+        let core = Arc::clone(&built);
+        drop(self.built.with(|place| place.replace((epoch, built))));
+        Ok(core)
+    }
+
+    fn build(&self, py: Python<'_>) -> PyResult<Core> {
+        let (backend, application) = match &self.resolve {
+            Some(resolve) => resolve
+                .bind(py)
+                .call0()?
+                .extract::<(Option<Py<Backend>>, String)>()?,
+            None => (None, "default".to_owned()),
+        };
+        let backend = match (&self.name.identity, backend) {
+            (None, Some(_)) => {
+                self.notices.no_identity(py, &self.name.reason)?;
+                None
+            }
+            (_, backend) => backend,
+        };
+        let name = self
+            .name
+            .identity
+            .as_deref()
+            .unwrap_or(&self.name.qualified);
+        let identity = Identity::new(&application, name, self.name.version.as_deref());
+        let mut options = self.options.clone();
+        options.remote = backend.is_some();
+        let remote = backend.as_ref().map(|backend| {
+            Arc::new(FunctionRemote {
+                server: backend.get().server(),
+                counters: Arc::clone(&self.counters),
+            })
+        });
+        let codec = Native {
+            max_value_bytes: options.max_value_bytes,
+            isolation: options.isolation,
+        };
+        let cache = Builder::new(identity, options)
+            .notice(Board(Arc::clone(&self.notices)))
+            .build(Shelf(Arc::clone(&self.local)), codec, remote, Blocking)
+            .map_err(|error| errors::raise(py, error))?;
+        Ok(Core { cache, backend })
+    }
+
+    /// How the runtime is asked for an entry; says once if it cannot be shared with other processes.
+    pub(crate) fn lookup(
+        &self,
+        py: Python<'_>,
+        core: &Core,
+        located: &Located,
+    ) -> PyResult<Lookup<CallKey>> {
+        if let Some(why) = &located.only_here
+            && core.backend.is_some()
+        {
+            self.notices.only_here(py, why)?;
+        }
+        Ok(Lookup {
+            local: located.key.clone(),
+            hash: located.hash,
+            remote: located.only_here.is_none(),
+        })
+    }
+
+    /// A miss of a plain function: through the runtime, on this thread.
+    pub(crate) fn load(
+        &self,
+        function: &Bound<'_, PyAny>,
+        args: CallArgs,
+        located: Located,
+        fresh: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let py = function.py();
+        check_stack()?;
+        let _level = Level::enter(py)?;
+        let core = self.core(py)?;
+        let lookup = self.lookup(py, &core, &located)?;
+        let mine = OnThisThread((self, args, fresh));
+        let load = move || async move {
+            let mine = mine;
+            let OnThisThread((tiers, args, fresh)) = mine;
+            attached(|py| tiers.run_function(py, args, fresh))
+        };
+        let outcome = if fresh {
+            run(py, core.cache.refresh(lookup, load))?
+        } else {
+            run(py, core.cache.get_or_load(lookup, load))?
+        };
+        drop(located);
+        match answer(py, outcome)? {
+            Answer::Value(value, from) => {
+                self.count(from);
+                value.hand_out(py)
+            }
+            Answer::Unshared => self.pass(py, args),
+        }
+    }
+
+    /// Counts where a value came from, unless it was counted when it was made.
+    pub(crate) fn count(&self, from: Source) {
+        match from {
+            Source::L1 => self.counters.late_hits.add_one(),
+            Source::L2 => self.counters.l2_hits.add_one(),
+            Source::Flight => self.counters.shared.add_one(),
+            _ => {}
+        }
+    }
+
+    /// Counts a load that begins.
+    pub(crate) fn begin_load(&self, fresh: bool) {
+        self.counters.loads.add_one();
+        if !fresh {
+            self.counters.misses.add_one();
+        }
+    }
+
+    fn run_function(&self, py: Python<'_>, args: CallArgs, fresh: bool) -> Result<Value, Raised> {
+        self.begin_load(fresh);
+        // SAFETY: polled within the call that the arguments belong to.
+        let result = unsafe { args.pass_to(self.wrapped.bind(py)) };
+        let value = result
+            .and_then(|object| self.refuse_unfinished(object))
+            .and_then(|object| self.made(object));
+        value.map_err(|error| {
+            self.counters.load_errors.add_one();
+            Raised::new(py, error)
+        })
+    }
+
+    /// What the function returned, as it is stored.
+    pub(crate) fn made(&self, object: Bound<'_, PyAny>) -> PyResult<Value> {
+        let py = object.py();
+        let value = Value::made(object, self.options.isolation)?;
+        if value.share == Share::Never && self.options.l1 {
+            self.notices.value(py, why_never(value.object.bind(py))?)?;
+        }
+        Ok(value)
+    }
+
+    /// Results that can be consumed once cannot be cached.
+    pub(crate) fn refuse_unfinished<'py>(
+        &self,
+        object: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: alive; these look at the type only.
+        let (coroutine, generator, async_generator) = unsafe {
+            let object = object.as_ptr();
+            (
+                ffi::PyCoro_CheckExact(object) != 0,
+                ffi::PyGen_CheckExact(object) != 0,
+                ffi::PyAsyncGen_CheckExact(object) != 0,
+            )
+        };
+        let reason = if coroutine {
+            object.call_method0("close")?;
+            "it returned a coroutine, which can be awaited once; decorate an async def that awaits it"
+        } else if generator {
+            object.call_method0("close")?;
+            "it returned a generator, which can be consumed once; return a list of what it yields"
+        } else if async_generator {
+            "it returned an async generator, which can be consumed once; return a list of what it yields"
+        } else {
+            return Ok(object);
+        };
+        Err(errors::not_cacheable(object.py(), self.qualified(), reason))
+    }
+}
+
+/// Why callers cannot get copies of a value: by the part of it that has no encoding either, if there is one.
+fn why_never(object: &Bound<'_, PyAny>) -> PyResult<Error> {
+    let mut out = Writer::with_capacity(256, usize::MAX);
+    let (path, type_name, reason) = match encode_value(object.as_borrowed(), &mut out) {
+        Err(EncodeFailure::Refused(refused)) => (
+            refused.path,
+            refused.type_name,
+            "which nobody can copy for them cheaply and safely",
+        ),
+        Err(EncodeFailure::Raised(error)) => return Err(error),
+        _ => {
+            let type_name = crate::failure::type_name(object);
+            (
+                String::new(),
+                type_name,
+                "in which one container is met twice",
+            )
+        }
+    };
+    Ok(Error::new(ErrorCode::ValueUnsupported)
+        .with("path", format_args!("result{path}"))
+        .with("type", type_name)
+        .with(
+            "reason",
+            format_args!(
+                "callers get copies of what is cached, {reason}; return built-in values, or share the object itself \
+                 with isolation=\"shared\""
+            ),
+        ))
+}
+
+/// Moves what belongs to this thread through the runtime, which polls on the thread that called it.
+struct OnThisThread<T>(T);
+
+// SAFETY: a plain call's future is made, polled and dropped by one thread, within the call.
+unsafe impl<T> Send for OnThisThread<T> {}
+
+fn qualified_name(wrapped: &Bound<'_, PyAny>) -> String {
+    let part = |name| {
+        wrapped
+            .getattr(name)
+            .ok()
+            .and_then(|part| part.extract::<String>().ok())
+    };
+    match (part("__module__"), part("__qualname__")) {
+        (Some(module), Some(name)) => format!("{module}.{name}"),
+        (_, Some(name)) => name,
+        _ => crate::failure::type_name(wrapped),
+    }
+}

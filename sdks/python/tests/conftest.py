@@ -1,0 +1,72 @@
+"""Every test begins with empty caches, no configuration and no environment of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from cachekit import _configuration, _native
+from support import REDIS, RedisServer
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for variable in list(os.environ):
+        if variable.startswith("CACHEKIT_") or variable == "REDIS_URL":
+            monkeypatch.delenv(variable)
+    before = _configuration.replace(_configuration.Configuration())
+    yield
+    _configuration.replace(before)
+    _native.clear_all()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for a whole worker; tests take `redis`, which empties it."""
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer()
+    try:
+        yield server.start()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def redis(shared_redis: RedisServer) -> RedisServer:
+    shared_redis.command("FLUSHALL")
+    return shared_redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A server that the test may stop, suspend and start again."""
+    if REDIS is None:
+        pytest.skip("redis-server is not installed")
+    server = RedisServer()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+def _uvloop_run(main: Coroutine[Any, Any, Any]) -> Any:
+    uvloop = pytest.importorskip("uvloop")
+    loop = uvloop.new_event_loop()
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine to its end on each event loop."""
+    return asyncio.run if request.param == "asyncio" else _uvloop_run

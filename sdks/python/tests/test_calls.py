@@ -1,0 +1,431 @@
+"""The callable itself: what a hit, a miss and a raw coroutine of it do to the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+import sys
+import threading
+import types
+import warnings
+import weakref
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+import pytest
+
+from cachekit import CacheKitWarning, NotCacheableError, _native, cache
+
+Run = Any
+
+
+@types.coroutine
+def trap(value: object) -> Generator[object, object, object]:
+    """Suspends with `value`, and is what it is resumed with."""
+    return (yield value)
+
+
+def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What a coroutine returns that never suspends."""
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    return ended.value.value
+
+
+def test_hits_leave_reference_counts_as_they_were() -> None:
+    value, argument = "a value" * 10, "an argument" * 10
+
+    @cache.local
+    def function(x: str, y: int = 1, *, z: object = None) -> str:
+        return value
+
+    def calls() -> None:
+        function(argument)
+        function(argument, 1)
+        function(x=argument, z=None)
+        function.peek(argument)
+        function.cache_key(argument)
+
+    calls()
+    before = [sys.getrefcount(value), sys.getrefcount(argument), sys.getrefcount(function)]
+    for _ in range(1000):
+        calls()
+    assert [sys.getrefcount(value), sys.getrefcount(argument), sys.getrefcount(function)] == before
+    assert function.cache_info()[:2] == (3002, 1)
+
+
+def test_entries_leave_nothing_behind() -> None:
+    class Thing:
+        pass
+
+    @cache.local(max_entries=8)
+    def function(key: object) -> Thing:
+        return Thing()
+
+    things = [weakref.ref(function(number)) for number in range(100)]
+    assert sum(thing() is not None for thing in things) == function.cache_info().currsize == 8
+    assert function.cache_info().evictions == 92
+    function.cache_clear()
+    assert not any(thing() for thing in things)
+
+
+def test_a_cycle_through_an_entry_is_collected() -> None:
+    class Thing:
+        def __init__(self) -> None:
+            self.function: Any = None
+
+    @cache.local
+    def function(number: int) -> Thing:
+        return Thing()
+
+    thing = function(1)
+    thing.function = function
+    died = weakref.ref(thing)
+    del thing, function
+    gc.collect()
+    assert died() is None
+
+
+def test_entries_of_a_method_die_with_the_object() -> None:
+    class Service:
+        @cache
+        def method(self, x: int) -> tuple[int, int]:
+            return id(self), x
+
+    services = [Service() for _ in range(3)]
+    for service in services:
+        for number in range(200):
+            assert service.method(number) == (id(service), number)
+            assert service.method(number) == (id(service), number)
+    assert Service.method.cache_info().currsize == 600
+    del service, services[0]
+    assert Service.method.cache_info().currsize == 400
+    services.clear()
+    assert Service.method.cache_info().currsize == 0
+
+
+def test_a_method_of_objects_without_weak_references_says_what_to_do() -> None:
+    class Slots:
+        __slots__ = ()
+
+        @cache
+        def method(self) -> int:
+            return 1
+
+    with pytest.raises(NotCacheableError, match=r"__weakref__.*key="):
+        Slots().method()
+
+
+def test_a_class_that_gets_a_cache_key_later() -> None:
+    class Service:
+        name = "one"
+
+        @cache
+        def method(self) -> object:
+            return id(self)
+
+    first, second = Service(), Service()
+    assert first.method() != second.method()
+    Service.__cache_key__ = lambda self: self.name  # type: ignore[attr-defined]
+    assert first.method() == second.method()
+
+
+@pytest.mark.parametrize("limit", [None, 1_000_000])
+def test_recursion_without_end_is_an_error_and_not_a_crash(limit: int | None) -> None:
+    @cache
+    def endless(n: int) -> int:
+        return endless(n + 1)
+
+    errors = []
+
+    def call() -> None:
+        try:
+            endless(0)
+        except RecursionError as error:
+            errors.append(error)
+
+    before = sys.getrecursionlimit()
+    try:
+        if limit is not None:
+            sys.setrecursionlimit(limit)
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    finally:
+        sys.setrecursionlimit(before)
+    assert len(errors) == 1
+
+
+def test_a_function_that_calls_itself_400_times() -> None:
+    @cache
+    def fib(n: int) -> int:
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    assert fib(400) % 1_000_003 == 256040
+    assert fib.cache_info().misses == 401
+
+
+class Hostile:
+    """Its comparison does whatever `act` does."""
+
+    def __init__(self, value: int, act: Any = None) -> None:
+        self.value = value
+        self.act = act
+
+    def __hash__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        if self.act is not None:
+            self.act()
+        return isinstance(other, Hostile) and self.value == other.value
+
+
+def test_keys_that_change_the_cache_while_they_are_compared() -> None:
+    @cache.local
+    def function(key: Hostile) -> int:
+        return key.value
+
+    for act in (function.cache_clear, lambda: function(Hostile(9)), lambda: function.invalidate(Hostile(1))):
+        for number in range(3):
+            assert function(Hostile(number)) == number
+        for number in range(3):
+            assert function(Hostile(number, act)) == number
+
+
+def test_keys_whose_comparison_or_hash_raises() -> None:
+    class Odd:
+        def __hash__(self) -> int:
+            raise ZeroDivisionError
+
+        __eq__ = object.__eq__
+
+    broken = False
+
+    def act() -> None:
+        if broken:
+            raise ZeroDivisionError
+
+    @cache.local
+    def function(key: object) -> int:
+        return 1
+
+    assert function(Hostile(1, act)) == 1
+    broken = True
+    with pytest.raises(ZeroDivisionError):
+        function(Hostile(1, act))
+    with pytest.raises(ZeroDivisionError):
+        function(Odd())
+    broken = False
+    assert function(Hostile(1, act)) == 1
+    assert function.cache_info().currsize == 1
+
+
+def test_equal_hashes_are_not_equal_keys_in_flight() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    @cache.local
+    def function(key: Hostile) -> int:
+        both.wait()
+        return key.value
+
+    results: dict[int, int] = {}
+    threads = [
+        threading.Thread(target=lambda number=number: results.update({number: function(Hostile(number))}))
+        for number in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {0: 0, 1: 1}
+
+
+def test_time_moves_on() -> None:
+    @cache.local(ttl=60)
+    def function() -> object:
+        return object()
+
+    first = function()
+    assert function() is first
+    _native.advance_clock(61)
+    assert function() is not first
+
+
+def test_what_cannot_be_copied_is_said_once_where_it_was_called() -> None:
+    @cache
+    def function(x: int) -> object:
+        return {"handle": object()}
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        function(1)
+        function(1)
+    assert [(warning.category, warning.filename) for warning in said] == [(CacheKitWarning, __file__)]
+    assert 'result["handle"]' in str(said[0].message)
+    assert function.cache_info().misses == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [(lambda: (x for x in "a"), "generator"), (lambda: finished, None)],
+)
+def test_what_can_be_consumed_once_is_refused(make: Any, what: str | None) -> None:
+    function = cache.local(make)
+    if what is None:
+        assert function() is finished
+    else:
+        with pytest.raises(NotCacheableError, match=what):
+            function()
+
+
+def test_a_coroutine_of_a_plain_function_is_refused_and_closed() -> None:
+    async def inner() -> None: ...
+
+    function = cache(lambda: inner())
+    with pytest.raises(NotCacheableError, match="coroutine"):
+        function()
+
+
+def test_a_raw_coroutine_passes_everything_through() -> None:
+    done = []
+
+    @cache.local
+    async def function(x: int) -> tuple[object, object]:
+        try:
+            first = await trap("first")
+            try:
+                await trap("second")
+            except ValueError as error:
+                return first, error
+            return None, None
+        finally:
+            done.append(x)
+
+    coroutine = function(1)
+    assert coroutine.__name__ == "function"
+    with pytest.raises(TypeError, match="just-started"):
+        coroutine.send(1)
+    assert coroutine.send(None) == "first"
+    assert coroutine.send("sent") == "second"
+    error = ValueError("thrown")
+    with pytest.raises(StopIteration) as ended:
+        coroutine.throw(error)
+    assert ended.value.value == ("sent", error)
+    with pytest.raises(RuntimeError, match="already awaited"):
+        coroutine.send(None)
+    closed = function(2)
+    assert closed.send(None) == "first"
+    closed.close()
+    dropped = function(3)
+    assert dropped.send(None) == "first"
+    del dropped
+    never = function(4)
+    del never
+    assert done == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [None, 1, (1, 2), (), KeyError(1), StopIteration(3)], ids=repr)
+def test_any_value_travels_through_a_hit(value: object) -> None:
+    @cache.local
+    async def function() -> object:
+        return value
+
+    async def awaited() -> object:
+        return await function()
+
+    for _ in range(3):
+        assert finished(function()) is value
+        assert finished(awaited()) is value
+    hit = function()
+    assert finished(hit) is value
+    assert finished(hit) is value
+    with pytest.raises(ZeroDivisionError):
+        hit.throw(ZeroDivisionError())
+    hit.close()
+
+
+def test_without_a_loop_only_this_process_is_asked() -> None:
+    @cache(backend="memory://", namespace="without a loop")
+    async def function(x: int) -> list[int]:
+        return [x]
+
+    assert finished(function(1)) == finished(function(1)) == [1]
+    assert function.cache_info()[:2] == (1, 1)
+    assert finished(function.peek(1)) == [1]
+    assert finished(function.invalidate(1)) is True
+    assert finished(function.peek(1)) is None
+
+
+def test_an_awaitable_that_never_began_is_collected() -> None:
+    @cache
+    async def function(x: object) -> None: ...
+
+    class Argument(list):  # type: ignore[type-arg]
+        __hash__ = object.__hash__
+
+    argument = Argument()
+    argument.append(function(argument))
+    died = weakref.ref(argument)
+    del argument
+    gc.collect()
+    assert died() is None
+
+
+def test_a_method_looks_like_a_method() -> None:
+    class Service:
+        @cache
+        def method(self, x: int) -> int:
+            """Says x."""
+            return x
+
+    service = Service()
+    method = service.method
+    assert isinstance(method, types.MethodType)
+    assert method == service.method
+    assert hash(method) == hash(service.method)
+    assert method != Service().method
+    assert (method.__self__, method.__func__) == (service, Service.__dict__["method"])
+    assert (method.__name__, method.__doc__) == ("method", "Says x.")
+    again = weakref.WeakMethod(method)
+    del method
+    assert again()(3) == 3
+
+
+def test_nothing_is_derived_from_it() -> None:
+    class Derived(_native.CachedFunction):  # type: ignore[misc]
+        pass
+
+    with pytest.raises(TypeError, match="derived"):
+        Derived(print, (), {})
+
+
+def test_pickled_by_name() -> None:
+    assert pickle.loads(pickle.dumps(module_level)) is module_level
+
+
+@cache
+def module_level() -> None: ...
+
+
+def test_a_cancelled_call_cancels_what_it_awaits(run: Run) -> None:
+    seen = []
+
+    @cache
+    async def function() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async def main() -> None:
+        task = asyncio.create_task(function())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run(main())
+    assert seen == ["cancelled"]

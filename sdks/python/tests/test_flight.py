@@ -1,0 +1,495 @@
+"""One load for many callers: who waits, who leads, what each of them gets, and what ends a wait."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import Any
+
+import pytest
+
+from cachekit import cache
+from conftest import Run
+from support import python_process, wait_until
+
+
+class Gate:
+    """A load that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.calls = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._lock:
+            self.calls += 1
+            mine = self.calls
+        self.entered.release()
+        assert self.open.wait(20)
+        return mine
+
+
+def in_threads(count: int, call: Any) -> tuple[list[threading.Thread], list[Any]]:
+    """`count` threads that call, and what came out of each: a result or an exception."""
+    results: list[Any] = []
+
+    def body() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=body, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, results
+
+
+def join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "a thread hangs"
+
+
+@pytest.mark.parametrize("backend", [None, "memory://"])
+def test_64_threads_and_one_load(backend: str | None) -> None:
+    gate = Gate()
+
+    @cache(backend=backend, namespace=f"64 threads {backend}")
+    def function(x: int) -> list[int]:
+        return [gate()]
+
+    threads, results = in_threads(64, lambda: function(1))
+    assert gate.entered.acquire(timeout=20)
+    wait_until(lambda: waiting(function, 63), what="63 waiters")
+    gate.open.set()
+    join(threads)
+    assert results == [[1]] * 64
+    assert gate.calls == 1
+    assert len({id(result) for result in results}) == 64
+    info = function.cache_info()
+    assert (info.loads, info.hits) == (1, 63)
+
+
+def waiting(function: Any, count: int) -> bool:
+    """Whether `count` threads stand in a call below this file's `in_threads` and none of them runs Python code."""
+    frames = [frame for frame in sys._current_frames().values() if frame.f_code.co_name in ("body", "<lambda>")]
+    return len(frames) >= count
+
+
+def test_256_tasks_and_one_load(run: Run) -> None:
+    calls = 0
+
+    @cache(backend=None)
+    async def function(x: int) -> list[int]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(0.01)
+        return [calls]
+
+    async def main() -> Any:
+        return await asyncio.gather(*(function(1) for _ in range(256)))
+
+    results = run(main())
+    assert results == [[1]] * 256
+    assert calls == 1
+    assert len({id(result) for result in results}) == 256
+
+
+def test_tasks_on_many_loops_and_one_load() -> None:
+    calls = []
+    go = threading.Event()
+
+    @cache(backend=None)
+    async def function() -> list[int]:
+        calls.append(1)
+        while not go.is_set():
+            await asyncio.sleep(0.001)
+        return [len(calls)]
+
+    async def main() -> Any:
+        return await asyncio.gather(*(function() for _ in range(8)))
+
+    threads, results = in_threads(4, lambda: asyncio.run(main()))
+    wait_until(lambda: calls)
+    go.set()
+    join(threads)
+    assert results == [[[1]] * 8] * 4
+    assert len(calls) == 1
+
+
+def test_two_tasks_that_gather_one_key_and_mutate_what_they_got(run: Run) -> None:
+    @cache(backend=None)
+    async def function() -> dict[str, list[int]]:
+        await asyncio.sleep(0)
+        return {"a": []}
+
+    async def caller(x: int) -> dict[str, list[int]]:
+        value = await function()
+        value["a"].append(x)
+        return value
+
+    async def main() -> None:
+        for _ in range(2):
+            assert await asyncio.gather(caller(1), caller(2)) == [{"a": [1]}, {"a": [2]}]
+        one, two = await asyncio.gather(function(), function())
+        assert one is not two
+        assert await function() == {"a": []}
+
+    run(main())
+
+
+def test_an_awaitable_of_a_hit_gives_each_await_its_own(run: Run) -> None:
+    @cache(backend=None)
+    async def function() -> list[int]:
+        return [1]
+
+    async def main() -> None:
+        await function()
+        hit = function()
+        first = await hit
+        first.append(2)
+        assert await function() == [1]
+        assert await asyncio.wait_for(function(), 5) == [1]
+        assert await asyncio.create_task(function()) == [1]
+        assert await asyncio.shield(function()) == [1]
+
+    run(main())
+
+
+class Problem(Exception):
+    pass
+
+
+def test_each_waiter_gets_an_exception_of_its_own_chained_to_the_first() -> None:
+    gate = Gate()
+
+    @cache(backend=None)
+    def function() -> None:
+        gate()
+        raise Problem("why", 7)
+
+    threads, results = in_threads(16, function)
+    assert gate.entered.acquire(timeout=20)
+    wait_until(lambda: len([t for t in threads if t.is_alive()]) == 16)
+    time.sleep(0.05)  # lets the others reach the wait; correct also if they do not
+    gate.open.set()
+    join(threads)
+    assert [type(result) for result in results] == [Problem] * 16
+    assert {result.args for result in results} == {("why", 7)}
+    assert len({id(result) for result in results}) == 16
+    leaders = [result for result in results if result.__cause__ is None]
+    assert len(leaders) == gate.calls
+    for result in results:
+        assert result.__cause__ is None or result.__cause__ in leaders
+        # Nobody's traceback grew by the others'.
+        assert len(traceback.extract_tb(result.__traceback__)) <= 4
+
+
+def test_each_task_gets_an_exception_of_its_own(run: Run) -> None:
+    @cache(backend=None)
+    async def function() -> None:
+        await asyncio.sleep(0.01)
+        raise Problem("why")
+
+    async def main() -> Any:
+        return await asyncio.gather(*(function() for _ in range(8)), return_exceptions=True)
+
+    results = run(main())
+    assert [type(result) for result in results] == [Problem] * 8
+    assert len({id(result) for result in results}) == 8
+    leaders = [result for result in results if result.__cause__ is None]
+    assert len(leaders) == 1
+    assert all(result.__cause__ is leaders[0] for result in results if result is not leaders[0])
+
+
+def test_an_exception_that_cannot_be_copied_is_still_raised(run: Run) -> None:
+    class Stubborn(Exception):
+        def __init__(self, one: int, *, two: int) -> None:
+            super().__init__("text")
+            self.two = two
+
+        def __reduce__(self) -> Any:
+            raise TypeError("no copies")
+
+    @cache(backend=None)
+    async def function() -> None:
+        await asyncio.sleep(0.01)
+        raise Stubborn(1, two=2)
+
+    async def main() -> Any:
+        return await asyncio.gather(*(function() for _ in range(4)), return_exceptions=True)
+
+    for result in run(main()):
+        chain = [result, result.__cause__]
+        assert any(isinstance(link, Stubborn) for link in chain)
+
+
+def test_a_cancelled_leader_hands_over(run: Run) -> None:
+    started = []
+
+    @cache(backend=None)
+    async def function() -> int:
+        started.append(asyncio.current_task())
+        await asyncio.sleep(0.01)
+        return len(started)
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(function()) for _ in range(5)]
+        while not started:
+            await asyncio.sleep(0)
+        leader = tasks[0]
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        assert await asyncio.gather(*tasks[1:]) == [2] * 4
+        assert len(started) == 2
+        assert started[1] is not leader
+        assert started[1] in tasks
+
+    run(main())
+
+
+def test_a_cancelled_waiter_harms_nobody(run: Run) -> None:
+    calls = []
+    go: asyncio.Event
+
+    @cache(backend=None)
+    async def function() -> int:
+        calls.append(1)
+        await go.wait()
+        return len(calls)
+
+    async def main() -> None:
+        nonlocal go
+        go = asyncio.Event()
+        tasks = [asyncio.create_task(function()) for _ in range(4)]
+        while not calls:
+            await asyncio.sleep(0)
+        tasks[2].cancel()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(function(), 0.001)
+        go.set()
+        assert [await tasks[0], await tasks[1], await tasks[3]] == [1, 1, 1]
+        assert tasks[2].cancelled()
+
+    run(main())
+
+
+def test_a_leader_ended_by_a_base_exception_hands_over() -> None:
+    gate = Gate()
+
+    class Stop(BaseException): ...
+
+    @cache(backend=None)
+    def function() -> int:
+        call = gate()
+        if call == 1:
+            raise Stop
+        return call
+
+    threads, results = in_threads(4, function)
+    assert gate.entered.acquire(timeout=20)
+    time.sleep(0.05)  # as above
+    gate.open.set()
+    join(threads)
+    assert sorted(map(repr, results)) == sorted([repr(Stop())] + ["2"] * 3)
+
+
+def test_recursion_calls_through() -> None:
+    @cache(backend=None)
+    def fibonacci(n: int) -> int:
+        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+    assert fibonacci(80) == 23416728348467685
+
+    depth = 0
+
+    @cache(backend=None)
+    def same_key() -> int:
+        nonlocal depth
+        depth += 1
+        return 1 if depth == 3 else same_key() + 1
+
+    assert same_key() == 3
+    assert same_key() == 3
+    assert depth == 3
+
+
+def test_async_recursion_calls_through(run: Run) -> None:
+    depth = 0
+
+    @cache(backend=None)
+    async def same_key() -> int:
+        nonlocal depth
+        depth += 1
+        await asyncio.sleep(0)
+        return 1 if depth == 3 else await same_key() + 1
+
+    assert run(same_key()) == 3
+
+
+def test_two_functions_that_wait_for_each_other_do_not_hang() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+    first_time = threading.local()
+
+    def meet() -> None:
+        if not getattr(first_time, "met", False):
+            first_time.met = True
+            barrier.wait()
+
+    @cache(backend=None)
+    def one() -> int:
+        meet()
+        return 1 if getattr(first_time, "inner", None) == "two" else _inner("one", two)
+
+    @cache(backend=None)
+    def two() -> int:
+        meet()
+        return 1 if getattr(first_time, "inner", None) == "one" else _inner("two", one)
+
+    def _inner(name: str, other: Any) -> int:
+        first_time.inner = name
+        return int(other()) + 1
+
+    threads, results = in_threads(1, one)
+    more, more_results = in_threads(1, two)
+    join(threads + more)
+    assert all(isinstance(result, int) for result in results + more_results)
+
+
+def test_a_task_that_awaits_a_task_of_its_own_key_does_not_hang(run: Run) -> None:
+    @cache(backend=None)
+    async def outer(n: int) -> int:
+        return n if n == 0 else await asyncio.create_task(outer(n - 1)) + 1
+
+    assert run(outer(20)) == 20
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
+def test_a_signal_handler_may_call_the_function_that_it_interrupts() -> None:
+    calls = []
+
+    @cache(backend=None)
+    def function(x: int) -> int:
+        calls.append(x)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        return x
+
+    results = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: results.append(function(1)))
+    try:
+        assert function(1) == 1
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert results == [1]
+    assert calls == [1, 1]
+
+
+def test_a_destructor_may_call_any_cached_function() -> None:
+    @cache(backend=None, max_entries=2, isolation="shared")
+    def function(x: int) -> Any:
+        return Loud(x)
+
+    class Loud:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+        def __del__(self) -> None:
+            if self.x < 50:
+                function(self.x + 100)
+
+    for x in range(50):
+        function(x)
+    function.cache_clear()
+
+
+def test_greenlets_of_one_thread_do_not_wait_for_each_other() -> None:
+    greenlet = pytest.importorskip("greenlet").greenlet
+    calls = []
+
+    @cache(backend=None)
+    def function() -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            second.switch()
+        return len(calls)
+
+    results: list[int] = []
+    second = greenlet(lambda: results.append(function()))
+    first = greenlet(lambda: results.append(function()))
+    first.switch()
+    while not (first.dead and second.dead):
+        for one in (first, second):
+            if not one.dead:
+                one.switch()
+    assert len(results) == 2
+    assert len(calls) == 2
+
+
+WAITER = """
+    import sys, threading, time
+    from cachekit import cache
+
+    release = threading.Event()
+    loading = threading.Event()
+
+    @cache(backend=None)
+    def function():
+        loading.set()
+        release.wait()
+        return 1
+
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    loading.wait()
+    print("ready", flush=True)
+    try:
+        function()
+    except KeyboardInterrupt:
+        print("interrupted", time.monotonic(), flush=True)
+    release.set()
+    thread.join()
+    print("value", function(), flush=True)
+"""
+
+
+def test_ctrl_c_in_a_waiter_is_answered_within_100_ms() -> None:
+    best = float("inf")
+    for _ in range(3):
+        with python_process(WAITER) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.1)  # it must be inside the wait, which nobody can see from here
+            sent = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            word, _, moment = process.stdout.readline().partition(" ")
+            assert word == "interrupted"
+            assert process.stdout.readline() == "value 1\n"
+            assert process.wait(20) == 0
+            best = min(best, float(moment) - sent)
+    assert best < 0.1
+
+
+def test_a_value_removed_during_its_load_is_returned_and_not_kept() -> None:
+    for forget in ("invalidate", "cache_clear"):
+        gate = Gate()
+
+        @cache(backend=None)
+        def function() -> int:
+            return gate()
+
+        threads, results = in_threads(1, function)
+        assert gate.entered.acquire(timeout=20)
+        getattr(function, forget)()
+        gate.open.set()
+        join(threads)
+        assert results == [1]
+        assert function() == 2, forget

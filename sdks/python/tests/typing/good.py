@@ -1,0 +1,210 @@
+"""Every public name, used well. Checked by mypy --strict and pyright; each `reveal_type` states what is expected."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from datetime import timedelta
+from typing import Any
+
+from typing_extensions import assert_type, reveal_type
+
+import cachekit
+from cachekit import (
+    AsyncCachedFunction,
+    Backend,
+    BackendError,
+    BackendTimeoutError,
+    CachedFunction,
+    CacheInfo,
+    CacheKitError,
+    CacheKitWarning,
+    ConfigurationError,
+    EnvelopeError,
+    InternalError,
+    NotCacheableError,
+    cache,
+    configure,
+    disabled,
+    is_disabled,
+    metrics_text,
+)
+
+
+@cache
+def bare(x: int, flag: bool = False) -> str:
+    return str((x, flag))
+
+
+@cache(ttl=60, namespace="n", version=2, backend=None, key=lambda x: x, l1={"max_entries": 3}, strict=True)
+def options(x: int) -> list[int]:
+    return [x]
+
+
+@cache.production
+def preset(*items: int, **named: str) -> dict[str, int]:
+    return dict.fromkeys(named, sum(items))
+
+
+@cache.minimal(ttl=timedelta(minutes=1), version="2", max_entries=5, max_bytes=1_000, isolation="copy")
+def preset_with_options(x: int, /, *, y: bytes) -> tuple[int, bytes]:
+    return x, y
+
+
+@cache
+async def async_bare(x: int) -> str:
+    return str(x)
+
+
+@cache.dev(ttl=None, l1=False, backend="redis://localhost", remote_timeout=0.2)
+async def async_options(x: int) -> set[int]:
+    return {x}
+
+
+@cache.local
+async def async_preset(x: int) -> None: ...
+
+
+@cache.test()
+def no_options() -> float:
+    return 1.0
+
+
+class Shop:
+    @cache
+    def price(self, item: str, count: int = 1) -> float:
+        return len(item) * float(count)
+
+    @cache.production(ttl=5)
+    async def stock(self, item: str) -> int:
+        return len(item)
+
+    @cache
+    @classmethod
+    def above_class(cls, item: str) -> int:
+        return len(item)
+
+    @classmethod
+    @cache
+    def below_class(cls, item: str) -> int:
+        return len(item)
+
+    @cache
+    @staticmethod
+    def above_static(item: str) -> int:
+        return len(item)
+
+    @staticmethod
+    @cache
+    def below_static(item: str) -> int:
+        return len(item)
+
+    @property
+    @cache
+    def total(self) -> int:
+        return 1
+
+
+class Base(ABC):
+    @abstractmethod
+    @cache
+    def area(self, scale: int) -> int: ...
+
+
+reveal_type(bare)  # mypy: CachedFunction[[x: int, flag: bool =], str] | pyright: CachedFunction[(x: int, flag: bool = False), str]
+reveal_type(async_bare)  # mypy: AsyncCachedFunction[[x: int], str] | pyright: AsyncCachedFunction[(x: int), str]
+reveal_type(preset_with_options)  # mypy: CachedFunction[[int, *, y: bytes], tuple[int, bytes]] | pyright: CachedFunction[(x: int, /, *, y: bytes), tuple[int, bytes]]
+
+assert_type(bare(1), str)
+assert_type(bare(x=1, flag=True), str)
+assert_type(options(1), list[int])
+assert_type(preset(1, 2, a="b"), dict[str, int])
+assert_type(preset_with_options(1, y=b""), tuple[int, bytes])
+assert_type(no_options(), float)
+
+assert_type(bare.invalidate(1, flag=True), bool)
+assert_type(bare.invalidate_cache(1), bool)
+assert_type(bare.refresh(x=1), str)
+assert_type(bare.peek(1), "str | None")
+assert_type(bare.put("value", 1, flag=True), None)
+assert_type(bare.bypass(1), str)
+assert_type(bare.cache_key(1), str)
+assert_type(bare.cache_info(), CacheInfo)
+assert_type(bare.cache_info().l2_hits, int)
+assert_type(bare.cache_clear(), None)
+assert_type(bare.__name__, str)
+assert_type(bare.__wrapped__(1), str)
+assert_type(bare.is_async, bool)
+
+shop = Shop()
+assert_type(shop.price("a"), float)
+assert_type(shop.price.invalidate("a", count=2), bool)
+assert_type(shop.price.put(1.5, "a"), None)
+assert_type(shop.price.peek(item="a"), "float | None")
+assert_type(Shop.price(shop, "a"), float)
+assert_type(Shop.price.refresh(shop, "a"), float)
+assert_type(Shop.above_class("a"), int)
+assert_type(Shop.above_class.invalidate("a"), bool)
+assert_type(shop.above_class("a"), int)
+assert_type(Shop.below_class("a"), int)
+assert_type(shop.below_class("a"), int)
+assert_type(Shop.above_static("a"), int)
+assert_type(Shop.above_static.peek("a"), "int | None")
+assert_type(shop.above_static("a"), int)
+assert_type(Shop.below_static("a"), int)
+assert_type(shop.below_static("a"), int)
+assert_type(shop.total, int)
+
+
+async def run() -> None:
+    assert_type(await async_bare(1), str)
+    assert_type(await async_bare.invalidate(1), bool)
+    assert_type(await async_bare.ainvalidate(x=1), bool)
+    assert_type(await async_bare.ainvalidate_cache(1), bool)
+    assert_type(await async_bare.refresh(1), str)
+    assert_type(await async_bare.peek(1), "str | None")
+    assert_type(await async_bare.put("value", 1), None)
+    assert_type(await async_bare.bypass(1), str)
+    assert_type(await async_bare.cache_clear(), None)
+    assert_type(async_bare.cache_key(1), str)
+    assert_type(await async_options(1), set[int])
+    assert_type(await bare.ainvalidate(1), bool)
+    assert_type(await shop.stock("a"), int)
+    assert_type(await shop.stock.invalidate("a"), bool)
+    assert_type(await shop.stock.put(3, "a"), None)
+    both = await asyncio.gather(async_bare(1), async_options(2))
+    assert_type(both, tuple[str, set[int]])
+    task = asyncio.create_task(async_bare(1))
+    assert_type(await task, str)
+    await async_preset(1)
+
+
+def takes(sync: CachedFunction[[int], str], asynchronous: AsyncCachedFunction[[int], str]) -> str:
+    assert_type(asynchronous.is_async, bool)
+    return sync(1)
+
+
+configure(backend="redis://localhost", application="app")
+configure(backend=Backend("memory://"))
+configure(backend=None)
+assert_type(Backend("memory://").url, str)
+assert_type(metrics_text(), str)
+assert_type(is_disabled(), bool)
+assert_type(cachekit.__version__, str)
+
+with disabled():
+    bare(1)
+with disabled(process=True):
+    bare(1)
+
+try:
+    bare.invalidate(1)
+except (BackendTimeoutError, BackendError, EnvelopeError, InternalError) as error:
+    assert_type(error.retryable, bool)
+except (ConfigurationError, NotCacheableError) as error:
+    assert_type(error.code, "str | None")
+except CacheKitError as error:
+    assert_type(error.context["reason"], str)
+
+category: type[UserWarning] = CacheKitWarning
+anything: Any = cache
