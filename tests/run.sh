@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# Everything that a change must pass: `bash tests/run.sh`, or single steps: `bash tests/run.sh lint rust`.
+#
+# Installs what it needs: redis-server and promtool from the distribution (with apt-get, as root or through sudo), Python
+# packages into virtual environments under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, and Python 3.9 or newer.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export CACHEKIT_WORK="${CACHEKIT_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit}"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHEKIT_WORK/target}"
+export CARGO_TERM_COLOR=never PIP_DISABLE_PIP_VERSION_CHECK=1
+mkdir -p "$CACHEKIT_WORK"
+
+all_steps=(tools codegen lint rust python dist)
+steps=("${@:-${all_steps[@]}}")
+
+say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Every CPython from 3.9 on this machine, newest last, one of each minor version.
+interpreters() {
+    local candidate version
+    for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python /usr/bin/python3.* /usr/local/bin/python3.* "$(command -v python3)"; do
+        [ -x "$candidate" ] || continue
+        version=$("$candidate" -c '
+import sys, sysconfig
+if sys.implementation.name == "cpython" and sys.version_info >= (3, 9):
+    import venv, ensurepip
+    free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    print("3.%02d%s" % (sys.version_info[1], free))' 2>/dev/null) || continue
+        [ -n "$version" ] && echo "$version $candidate"
+    done | sort -s -k1,1 -u | cut -d' ' -f2
+}
+
+# A virtual environment for an interpreter, made once: venv NAME INTERPRETER PACKAGE...
+venv() {
+    local at="$CACHEKIT_WORK/venv-$1" python=$2
+    shift 2
+    [ -x "$at/bin/python" ] || "$python" -m venv "$at"
+    "$at/bin/python" -m pip install --quiet "$@" >&2
+    echo "$at/bin"
+}
+
+test_requirements() {
+    python3 - <<'PY'
+import re
+text = open("sdks/python/pyproject.toml").read()
+block = re.search(r"^test = \[(.*?)^\]", text, re.S | re.M).group(1)
+print("\n".join(re.findall(r'"([^"]+)"', block)))
+PY
+}
+
+step_tools() {
+    local missing=()
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v promtool >/dev/null || missing+=(prometheus)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        as_root apt-get update -qq
+        # The packages start services of their own, which the tests do not use.
+        as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    fi
+    redis-server --version
+    promtool --version 2>&1 | head -n 1
+}
+
+step_codegen() {
+    cargo run --quiet codegen check
+    promtool check rules docs/ops/alerts.yml
+    promtool test rules docs/ops/alerts_test.yml
+}
+
+step_lint() {
+    cargo fmt --all --check
+    cargo clippy --quiet --workspace --all-targets -- -D warnings
+    command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
+    cargo deny --log-level error check bans licenses sources
+    local bin
+    bin=$(venv lint python3 ruff)
+    "$bin/ruff" check .
+    "$bin/ruff" format --check .
+}
+
+step_rust() {
+    cargo test --quiet --workspace
+}
+
+# The wheel of one interpreter in the profile that the Rust tests have built already.
+build_wheel() {
+    local bin
+    bin=$(venv build python3 'maturin>=1.9,<2')
+    "$bin/maturin" build --quiet --profile dev --manifest-path sdks/python/Cargo.toml \
+        --interpreter "$1" --out "$2" >&2
+}
+
+step_python() {
+    local python version bin wheels requirements="$CACHEKIT_WORK/requirements.txt"
+    test_requirements >"$requirements"
+    for python in $(interpreters); do
+        version=$("$python" -c 'import sys, sysconfig; print("%d.%d" % sys.version_info[:2] + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""))')
+        say "python $version: $python"
+        wheels="$CACHEKIT_WORK/wheels-$version"
+        rm -rf "$wheels"
+        build_wheel "$python" "$wheels"
+        bin=$(venv "$version" "$python" -r "$requirements")
+        "$bin/python" -m pip install --quiet --force-reinstall --no-deps "$wheels"/*.whl
+        "$bin/python" -m pytest -q -n 2 sdks/python/tests
+    done
+}
+
+# What users install: the sdist and the wheel built from it, in a clean environment, and the quickstart on it.
+step_dist() {
+    local out="$CACHEKIT_WORK/dist" bin clean="$CACHEKIT_WORK/venv-clean"
+    rm -rf "$out" "$clean"
+    bin=$(venv build python3 'maturin>=1.9,<2')
+    "$bin/maturin" sdist --quiet --manifest-path sdks/python/Cargo.toml --out "$out"
+    python3 -m venv "$clean"
+    "$clean/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$out" "$out"/cachekit-*.tar.gz
+    "$clean/bin/python" -m pip install --quiet --no-index "$out"/cachekit-*.whl
+    ls -l "$out"
+    [ "$(stat -c %s "$out"/cachekit-*.whl)" -lt 8000000 ] || { echo 'the wheel is over 8 MB'; return 1; }
+    "$clean/bin/python" -m pip check
+    (cd / && "$clean/bin/python" "$OLDPWD/docs/examples/quickstart.py")
+}
+
+for step in "${steps[@]}"; do
+    say "$step"
+    "step_$step"
+done
+say 'all passed'

@@ -1,0 +1,3 @@
+//! What belongs to no one language.
+
+pub mod redis_server;
