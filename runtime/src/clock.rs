@@ -30,7 +30,10 @@ impl Instant {
     /// The moment `duration` later; the end of time if there is none.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -66,7 +69,9 @@ impl Clock for SystemClock {
     fn unix_millis(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+            .map_or(0, |since| {
+                u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+            })
     }
 }
 
@@ -80,7 +85,10 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock whose origin is `epoch_millis` milliseconds after 1970-01-01 UTC.
     pub fn new(epoch_millis: u64) -> Self {
-        Self { nanos: AtomicU64::new(0), epoch_millis }
+        Self {
+            nanos: AtomicU64::new(0),
+            epoch_millis,
+        }
     }
 
     /// Moves it forward.

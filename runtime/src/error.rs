@@ -24,7 +24,11 @@ struct Inner {
 impl Error {
     /// An error without context.
     pub fn new(code: ErrorCode) -> Self {
-        Self(Box::new(Inner { code, context: Vec::new(), source: None }))
+        Self(Box::new(Inner {
+            code,
+            context: Vec::new(),
+            source: None,
+        }))
     }
 
     /// Adds context; `{name}` in the code's text stands for it.
@@ -58,7 +62,10 @@ impl Error {
 
     /// The context, in the order it was given.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.0.context.iter().map(|(name, value)| (*name, value.as_str()))
+        self.0
+            .context
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
     }
 
     /// Gives up the error for what caused it.
@@ -72,8 +79,13 @@ impl fmt::Display for Error {
         let mut rest = self.0.code.text();
         while let Some((before, after)) = rest.split_once('{') {
             f.write_str(before)?;
-            let Some((name, tail)) = after.split_once('}') else { break };
-            let value = self.context().find(|(known, _)| *known == name).map_or("?", |(_, v)| v);
+            let Some((name, tail)) = after.split_once('}') else {
+                break;
+            };
+            let value = self
+                .context()
+                .find(|(known, _)| *known == name)
+                .map_or("?", |(_, v)| v);
             f.write_str(value)?;
             rest = tail;
         }
@@ -115,6 +127,10 @@ mod tests {
 
     #[test]
     fn missing_context_shows_as_a_question_mark() {
-        assert!(Error::new(ErrorCode::Internal).to_string().contains("cachekit: ?;"));
+        assert!(
+            Error::new(ErrorCode::Internal)
+                .to_string()
+                .contains("cachekit: ?;")
+        );
     }
 }

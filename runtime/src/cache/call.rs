@@ -25,6 +25,7 @@ use crate::generated::config::Monitoring;
 use crate::generated::metrics::{LoadOutcome, LookupOutcome, Metrics, Tier};
 use crate::key::KeyHash;
 use crate::remote::Remote;
+use crate::shim;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Outcome<V, E> = Result<Served<V>, Failure<E>>;
@@ -519,7 +520,8 @@ impl Timer {
             self.metrics.loads.inc(outcome);
         }
         if self.monitoring == Monitoring::Full {
-            self.metrics.load_duration.observe(cost.as_secs_f64());
+            // A histogram waits, when it is read, for every observation that has begun: a fork must not see half of one.
+            shim::critical(|| self.metrics.load_duration.observe(cost.as_secs_f64()));
         }
     }
 }

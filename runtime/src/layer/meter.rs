@@ -12,6 +12,7 @@ use crate::error::{ErrorCode, Result};
 use crate::generated::config::Monitoring;
 use crate::generated::metrics::{Metrics, RemoteOperation, RemoteOutcome};
 use crate::remote::{Deadline, Remote};
+use crate::shim;
 
 /// A remote tier whose operations are counted. An operation that was dropped half-way is not.
 #[derive(Debug)]
@@ -51,9 +52,12 @@ impl<R: Remote, K: Clock> Meter<R, K> {
         self.metrics.remote_operations.inc(operation, outcome);
         if self.monitoring == Monitoring::Full {
             let took = self.clock.now().since(begun);
-            self.metrics
-                .remote_duration
-                .observe(operation, took.as_secs_f64());
+            // A histogram waits, when it is read, for every observation that has begun: a fork must not see half of one.
+            shim::critical(|| {
+                self.metrics
+                    .remote_duration
+                    .observe(operation, took.as_secs_f64());
+            });
         }
         result
     }

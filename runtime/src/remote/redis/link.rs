@@ -17,12 +17,6 @@ use super::{Endpoint, Packed, malformed, timed_out, unavailable};
 use crate::clock::Instant;
 use crate::error::{Error, Result};
 
-/// How long the first failure to connect keeps the next call from trying, doubled by each further one.
-const BACKOFF: Duration = Duration::from_millis(10);
-
-/// The longest such time.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-
 /// What must be done once the lock is released, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
@@ -74,14 +68,6 @@ struct Outstanding {
     repeated: bool,
 }
 
-/// A failure to connect, told to every call until the time is over.
-#[derive(Debug)]
-struct Backoff {
-    failures: u32,
-    until: Instant,
-    error: Error,
-}
-
 /// All requests of one pipe, and its connection.
 #[derive(Debug)]
 pub(super) struct Traffic {
@@ -92,15 +78,12 @@ pub(super) struct Traffic {
     output: Output,
     /// Whether the host knows that there is output.
     told: bool,
-    /// Whether this connection has answered a request.
-    answered: bool,
     slots: Vec<Slot>,
     free: Vec<usize>,
     queued: VecDeque<usize>,
     sent: VecDeque<usize>,
     /// No outstanding deadline is earlier.
     earliest: Option<Instant>,
-    backoff: Option<Backoff>,
     /// What a fork left, for the next request to drop.
     left_behind: Vec<(Packed, Option<Waker>)>,
 }
@@ -114,13 +97,11 @@ impl Traffic {
             reader: Reader::default(),
             output: Output::default(),
             told: false,
-            answered: false,
             slots: Vec::new(),
             free: Vec::new(),
             queued: VecDeque::new(),
             sent: VecDeque::new(),
             earliest: None,
-            backoff: None,
             left_behind: Vec::new(),
         }
     }
@@ -136,9 +117,9 @@ impl Traffic {
         effects: &mut Effects,
     ) -> Result<Ticket> {
         effects.over.append(&mut self.left_behind);
-        if let Err(error) = self.admit(operation, now, deadline) {
+        if now >= deadline {
             effects.over.push((packed, Some(waker)));
-            return Err(error);
+            return Err(timed_out(&self.endpoint, operation, Duration::ZERO));
         }
         if matches!(self.phase, Phase::Idle) {
             self.connect(effects);
@@ -163,18 +144,6 @@ impl Traffic {
             self.queued.push_back(at);
         }
         Ok(Ticket(at))
-    }
-
-    fn admit(&self, operation: &'static str, now: Instant, deadline: Instant) -> Result<()> {
-        if now >= deadline {
-            return Err(timed_out(&self.endpoint, operation, Duration::ZERO));
-        }
-        match &self.backoff {
-            Some(backoff) if matches!(self.phase, Phase::Idle) && now < backoff.until => {
-                Err(copy(&backoff.error))
-            }
-            _ => Ok(()),
-        }
     }
 
     pub(super) fn poll(
@@ -226,7 +195,7 @@ impl Traffic {
         self.write(&bytes.into(), effects);
     }
 
-    pub(super) fn feed(&mut self, link: Link, data: &[u8], now: Instant, effects: &mut Effects) {
+    pub(super) fn feed(&mut self, link: Link, data: &[u8], effects: &mut Effects) {
         if link != self.link || !matches!(self.phase, Phase::Greeting(_) | Phase::Ready) {
             return;
         }
@@ -238,11 +207,11 @@ impl Traffic {
                 Ok(None) => return,
                 Err(reason) => {
                     let error = malformed(&self.endpoint, reason.0);
-                    return self.give_up(now, &error, effects);
+                    return self.give_up(&error, effects);
                 }
             };
             if let Err(error) = self.understand(reply, effects) {
-                return self.give_up(now, &error, effects);
+                return self.give_up(&error, effects);
             }
         }
     }
@@ -263,13 +232,11 @@ impl Traffic {
         let Some(at) = self.sent.pop_front() else {
             return Err(malformed(&self.endpoint, "nobody asked for it"));
         };
-        self.answered = true;
-        self.backoff = None;
         self.settle(at, |_| Ok(reply), effects);
         Ok(())
     }
 
-    pub(super) fn lost(&mut self, link: Link, reason: &str, now: Instant, effects: &mut Effects) {
+    pub(super) fn lost(&mut self, link: Link, reason: &str, effects: &mut Effects) {
         if link != self.link || matches!(self.phase, Phase::Idle) {
             return;
         }
@@ -277,7 +244,7 @@ impl Traffic {
         let within_reply = !self.reader.is_idle();
         let error = unavailable(&self.endpoint, reason);
         if !was_ready || within_reply {
-            return self.end(now, &error, |_| copy(&error), effects);
+            return self.end(|_| copy(&error), effects);
         }
         // It died between calls, or before it read these. All our commands can be repeated, and are, once.
         let mut again = VecDeque::new();
@@ -290,7 +257,7 @@ impl Traffic {
                 _ => self.settle(at, |_| Err(copy(&error)), effects),
             }
         }
-        self.end(now, &error, |_| copy(&error), effects);
+        self.end(|_| copy(&error), effects);
         if !again.is_empty() {
             self.queued = again;
             self.earliest = self.earliest_outstanding();
@@ -324,7 +291,7 @@ impl Traffic {
                 copy(&error)
             }
         };
-        self.end(now, &error, each, effects);
+        self.end(each, effects);
     }
 
     pub(super) fn take_output(&mut self, link: Link) -> Option<Bytes> {
@@ -353,7 +320,6 @@ impl Traffic {
             }
         }
         self.reset();
-        self.backoff = None;
     }
 
     fn earliest_outstanding(&self) -> Option<Instant> {
@@ -368,7 +334,6 @@ impl Traffic {
     fn connect(&mut self, effects: &mut Effects) {
         self.link += 1;
         self.phase = Phase::Connecting;
-        self.answered = false;
         effects.connect = Some(self.link);
     }
 
@@ -415,31 +380,13 @@ impl Traffic {
     }
 
     /// Closes the connection because of `error`, which every outstanding request gets.
-    fn give_up(&mut self, now: Instant, error: &Error, effects: &mut Effects) {
+    fn give_up(&mut self, error: &Error, effects: &mut Effects) {
         effects.close = Some(self.link);
-        self.end(now, error, |_| copy(error), effects);
+        self.end(|_| copy(error), effects);
     }
 
-    /// Ends the connection and all its requests. If it never answered any, later calls fail with `reason` for a while.
-    fn end(
-        &mut self,
-        now: Instant,
-        reason: &Error,
-        each: impl Fn(&Outstanding) -> Error,
-        effects: &mut Effects,
-    ) {
-        if !self.answered && !matches!(self.phase, Phase::Idle) {
-            let failures = self.backoff.as_ref().map_or(0, |known| known.failures);
-            let pause = BACKOFF
-                .saturating_mul(1 << failures.min(10))
-                .min(LONGEST_BACKOFF);
-            let until = now.after(pause);
-            self.backoff = Some(Backoff {
-                failures: failures + 1,
-                until,
-                error: copy(reason),
-            });
-        }
+    /// Ends the connection and all its requests.
+    fn end(&mut self, each: impl Fn(&Outstanding) -> Error, effects: &mut Effects) {
         let all: Vec<usize> = self.queued.drain(..).chain(self.sent.drain(..)).collect();
         for at in all {
             self.settle(at, |open| Err(each(open)), effects);

@@ -80,16 +80,14 @@ impl Pipe {
 
     /// The server sent `data`.
     pub fn feed(&self, link: Link, data: &[u8]) {
-        let now = self.0.clock.now();
         self.0
-            .apply(|traffic, effects| traffic.feed(link, data, now, effects));
+            .apply(|traffic, effects| traffic.feed(link, data, effects));
     }
 
     /// The connection ended, or could not be made, because of `reason`.
     pub fn lost(&self, link: Link, reason: &str) {
-        let now = self.0.clock.now();
         self.0
-            .apply(|traffic, effects| traffic.lost(link, reason, now, effects));
+            .apply(|traffic, effects| traffic.lost(link, reason, effects));
     }
 
     /// What is to be written next; `None` when that was all. Everything small comes in one piece, large values in pieces of

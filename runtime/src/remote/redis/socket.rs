@@ -21,6 +21,7 @@ pub(super) enum Target<'a> {
     #[cfg(unix)]
     Unix(&'a std::path::Path),
     #[cfg(not(unix))]
+    #[allow(dead_code, reason = "keeps the lifetime where there is no path")]
     Unix(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
 }
 
@@ -133,7 +134,9 @@ fn pause(wait: &Wait<'_>) -> Result<()> {
 fn timespec(duration: std::time::Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
+        tv_nsec: i32::try_from(duration.subsec_nanos())
+            .unwrap_or_default()
+            .into(),
     }
 }
 
