@@ -192,7 +192,7 @@ impl Loop {
         let until = self.pipe.next_deadline().expect("something is outstanding");
         let left = until.since(SystemClock.now()) + Duration::from_micros(100);
         let timeout = Timespec {
-            tv_sec: left.as_secs() as i64,
+            tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
         };
         let Some((link, stream)) = &mut self.stream else {

@@ -32,7 +32,10 @@ fn timed(mut call: impl FnMut()) -> [Duration; 2] {
     for _ in 0..CALLS {
         call();
     }
-    [begun.elapsed() / CALLS, (processor_time() - before) / CALLS]
+    [
+        begun.elapsed() / CALLS,
+        processor_time().saturating_sub(before) / CALLS,
+    ]
 }
 
 fn processor_time() -> Duration {
