@@ -40,9 +40,7 @@ def main() -> None:
     """Runs both passes."""
     root = Path(sysconfig.get_path("stdlib"))
     left_out = {"site-packages", "dist-packages", "test", "tests", "lib2to3"}
-    modules = sorted(
-        (str(path), path.stat().st_size) for path in root.rglob("*.py") if not left_out & set(path.parts)
-    )
+    modules = sorted((str(path), path.stat().st_size) for path in root.rglob("*.py") if not left_out & set(path.parts))
     print(f"cachekit {cachekit.__version__}: {len(modules)} modules below {root}")
     for run in ("first pass", "second pass"):
         before, start = analyse.cache_info(), time.perf_counter()

@@ -165,6 +165,11 @@ impl Plan {
         self.names.len()
     }
 
+    /// Whether binding makes no object: the function takes neither `*args` nor `**kwargs`.
+    pub(crate) fn binds_in_place(&self) -> bool {
+        !self.var_positional && !self.var_keyword
+    }
+
     /// Where `**kwargs` stands in a bound call, if the function takes it.
     pub(crate) fn keywords_at(&self) -> Option<usize> {
         self.var_keyword.then(|| self.slots() - 1)

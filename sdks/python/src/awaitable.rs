@@ -17,7 +17,6 @@ use pyo3::exceptions::{
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
 use crate::coroutine::{AsyncCall, Channel, Message, Step};
@@ -25,6 +24,8 @@ use crate::event_loop::LoopWaker;
 use crate::function::CallArgs;
 use crate::guard;
 use crate::heap::{self, attribute, method, simple_method, slot};
+use crate::load::check_stack;
+use crate::once::Once;
 use crate::ready::{stop, thrown};
 use crate::shared::Guarded;
 
@@ -65,7 +66,7 @@ struct Running {
     in_coroutine: bool,
 }
 
-static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TYPE: Once<Py<PyAny>> = Once::new();
 
 /// Makes the type and adds it to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -82,6 +83,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ffi::PyGetSetDef::default(),
     ];
     let slots = vec![
+        slot(ffi::Py_tp_new, heap::no_new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
@@ -94,9 +96,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ];
     let kind = TYPE.get_or_try_init(py, || {
         // SAFETY: the slots are written for this struct.
-        let kind = unsafe {
-            heap::make::<Awaitable>(py, c"cachekit._native.Awaitable", heap::NO_NEW, slots)
-        };
+        let kind = unsafe { heap::make::<Awaitable>(py, c"cachekit._native.Awaitable", 0, slots) };
         kind.map(Bound::unbind)
     })?;
     module.add("Awaitable", kind)
@@ -161,6 +161,7 @@ impl Inner {
 
     /// Goes on. Called by the loop, or by whoever awaits from outside of one.
     fn step(&self, py: Python<'_>, message: Message) -> PyResult<Step> {
+        check_stack()?;
         let state = self
             .state
             .with(|state| std::mem::replace(state, State::Busy));
@@ -261,8 +262,10 @@ impl Inner {
                     "cachekit waits for another thread's call, which needs a running asyncio loop",
                 ));
             };
-            let future = host.bind(py).call_method0(pyo3::intern!(py, "future"))?;
-            future.setattr(pyo3::intern!(py, "_asyncio_future_blocking"), true)?;
+            let future = host
+                .bind(py)
+                .call_method0(crate::once::text!(py, "future"))?;
+            future.setattr(crate::once::text!(py, "_asyncio_future_blocking"), true)?;
             let yielded = future.unbind();
             if !running
                 .waker

@@ -189,7 +189,7 @@ fn begin(py: Python<'_>, call: &AsyncCall) -> PyResult<Py<PyAny>> {
     } {
         return Ok(made.unbind());
     }
-    match made.getattr_opt(pyo3::intern!(py, "__await__"))? {
+    match made.getattr_opt(crate::once::text!(py, "__await__"))? {
         Some(method) => Ok(method.call0()?.unbind()),
         None => Err(PyTypeError::new_err(format!(
             "{} is marked as a coroutine function and returned a {}, which cannot be awaited",
@@ -204,7 +204,7 @@ fn resume(coroutine: &Bound<'_, PyAny>, message: Message) -> PyResult<Step> {
     let py = coroutine.py();
     let result = match message {
         Message::Send(value) => return send(coroutine, value.bind(py)),
-        Message::Throw(error) => match coroutine.getattr_opt(pyo3::intern!(py, "throw"))? {
+        Message::Throw(error) => match coroutine.getattr_opt(crate::once::text!(py, "throw"))? {
             Some(throw) => throw.call1((error.value(py),)),
             None => return Err(error),
         },
@@ -219,7 +219,7 @@ fn stepped(py: Python<'_>, result: PyResult<Bound<'_, PyAny>>) -> PyResult<Step>
         Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(Step::Returned(
             error
                 .value(py)
-                .getattr(pyo3::intern!(py, "value"))?
+                .getattr(crate::once::text!(py, "value"))?
                 .unbind(),
         )),
         Err(error) => Err(error),
@@ -247,8 +247,11 @@ fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Step
 #[cfg(not(Py_3_10))]
 fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Step> {
     let py = coroutine.py();
-    match coroutine.getattr_opt(pyo3::intern!(py, "send"))? {
+    match coroutine.getattr_opt(crate::once::text!(py, "send"))? {
         Some(send) => stepped(py, send.call1((value,))),
-        None => stepped(py, coroutine.call_method0(pyo3::intern!(py, "__next__"))),
+        None => stepped(
+            py,
+            coroutine.call_method0(crate::once::text!(py, "__next__")),
+        ),
     }
 }

@@ -289,7 +289,7 @@ impl<'a, 'py> Walk<'a, 'py> {
         let is_nan = number.contains(&b'N');
         if !is_nan
             && decimal
-                .call_method0(pyo3::intern!(self.py, "is_nan"))?
+                .call_method0(crate::once::text!(self.py, "is_nan"))?
                 .is_truthy()?
         {
             return Err(self.reader.corrupt("a Decimal is out of range").into());
@@ -300,7 +300,7 @@ impl<'a, 'py> Walk<'a, 'py> {
     fn uuid(&mut self) -> Result<Bound<'py, PyAny>, Fail> {
         let number = u128::from_be_bytes(*self.reader.raw::<16>()?);
         let arguments = pyo3::types::PyDict::new(self.py);
-        arguments.set_item(pyo3::intern!(self.py, "int"), number)?;
+        arguments.set_item(crate::once::text!(self.py, "int"), number)?;
         Ok(self.class(Known::Uuid)?.call((), Some(&arguments))?)
     }
 
@@ -313,11 +313,11 @@ impl<'a, 'py> Walk<'a, 'py> {
     fn big_integer(&mut self) -> Result<Bound<'py, PyAny>, Fail> {
         let bytes = self.reader.bin()?;
         let arguments = pyo3::types::PyDict::new(self.py);
-        arguments.set_item(pyo3::intern!(self.py, "signed"), true)?;
+        arguments.set_item(crate::once::text!(self.py, "signed"), true)?;
         let class = self.py.get_type::<pyo3::types::PyInt>();
         let number = class.call_method(
-            pyo3::intern!(self.py, "from_bytes"),
-            (bytes, pyo3::intern!(self.py, "big")),
+            crate::once::text!(self.py, "from_bytes"),
+            (bytes, crate::once::text!(self.py, "big")),
             Some(&arguments),
         )?;
         Ok(number)

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicI64, AtomicIsize, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+
+use crate::once::Once;
 
 static ANYBODY: AtomicI64 = AtomicI64::new(0);
 static PROCESS: AtomicIsize = AtomicIsize::new(0);
-static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static VARIABLE: Once<Py<PyAny>> = Once::new();
 
 /// Whether calls go straight through.
 #[inline]

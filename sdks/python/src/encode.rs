@@ -177,13 +177,13 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
         // SAFETY: a live object.
         let integer = unsafe { Bound::from_borrowed_ptr(py, integer) };
         let bits: usize = integer
-            .call_method0(pyo3::intern!(py, "bit_length"))?
+            .call_method0(crate::once::text!(py, "bit_length"))?
             .extract()?;
         let options = pyo3::types::PyDict::new(py);
-        options.set_item(pyo3::intern!(py, "signed"), true)?;
+        options.set_item(crate::once::text!(py, "signed"), true)?;
         let bytes = integer.call_method(
-            pyo3::intern!(py, "to_bytes"),
-            (bits / 8 + 1, pyo3::intern!(py, "big")),
+            crate::once::text!(py, "to_bytes"),
+            (bits / 8 + 1, crate::once::text!(py, "big")),
             Some(&options),
         )?;
         // SAFETY: `int.to_bytes` of an exact int gives exact bytes.
@@ -419,7 +419,7 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
     }
 
     fn uuid(&mut self, uuid: &Bound<'py, PyAny>) -> Step {
-        let number = uuid.getattr(pyo3::intern!(self.py, "int"))?;
+        let number = uuid.getattr(crate::once::text!(self.py, "int"))?;
         let Ok(number) = number.extract::<u128>() else {
             return Err(Stop::refused(uuid, "its number is not one of 128 bits"));
         };

@@ -20,6 +20,7 @@ use pyo3::types::{PyBytes, PyDict, PyWeakrefMethods, PyWeakrefReference};
 use crate::awaitable;
 use crate::backend::{Backend, Place};
 use crate::guard::{attached, try_attached};
+use crate::lazy::ASYNCIO;
 use crate::remote::Server;
 use crate::shared::Guarded;
 
@@ -33,7 +34,7 @@ pub(crate) fn host(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
     if !modules.contains("asyncio")? {
         return Ok(None);
     }
-    let host = py.import("cachekit._asyncio")?.call_method0("host")?;
+    let host = ASYNCIO.get(py)?.call_method0("host")?;
     Ok((!host.is_none()).then_some(host))
 }
 
@@ -86,8 +87,8 @@ struct LoopLink {
 impl LoopHost for LoopLink {
     fn caller(&self) -> Caller {
         let task = attached(|py| {
-            let task = py
-                .import("cachekit._asyncio")
+            let task = ASYNCIO
+                .get(py)
                 .and_then(|module| module.call_method0("current_task"));
             task.map_or(0, |task| {
                 if task.is_none() {
@@ -338,5 +339,7 @@ impl PipeHost for PipeLink {
 
 /// Adds the types to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // With the module: made later, it could be half made in a forked child.
+    module.py().get_type::<LoopState>();
     module.add_class::<Pipe>()
 }

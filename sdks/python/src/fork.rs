@@ -27,7 +27,11 @@ pub(crate) fn register() -> PyResult<()> {
         // SAFETY: the handlers are functions of this extension, which is never unloaded, and do not unwind.
         status = unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after)) };
     });
-    if status == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(status).into()) }
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::from_raw_os_error(status).into())
+    }
 }
 
 /// There is no fork.

@@ -23,10 +23,8 @@ pub(crate) fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> R {
         .take()
         .expect("it was not run, or its result was returned above");
     // SAFETY: always allowed.
-    assert!(
-        unsafe { ffi::PyGILState_Check() } == 1,
-        "the interpreter has ended"
-    );
+    let is_attached = unsafe { ffi::PyGILState_Check() } == 1;
+    assert!(is_attached, "the interpreter has ended");
     // SAFETY: just checked. PyO3 does not know, so references dropped in `body` are released later.
     body(unsafe { Python::assume_attached() })
 }

@@ -9,8 +9,21 @@ use std::mem::offset_of;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// For types whose objects only Rust makes.
-pub(crate) const NO_NEW: std::ffi::c_ulong = if cfg!(Py_3_10) { 1 << 7 } else { 0 };
+/// `tp_new` of types whose objects only Rust makes. (The flag that says so came with 3.10.)
+pub(crate) unsafe extern "C" fn no_new(
+    kind: *mut ffi::PyTypeObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with a living type; `%s` takes its name.
+    unsafe {
+        ffi::PyErr_Format(
+            ffi::PyExc_TypeError,
+            c"cannot create '%s' instances".as_ptr(),
+            (*kind).tp_name,
+        )
+    }
+}
 
 /// A slot of a type under construction.
 pub(crate) fn slot(id: c_int, function: *mut c_void) -> ffi::PyType_Slot {
@@ -152,10 +165,10 @@ pub(crate) unsafe fn visit(
     visit: ffi::visitproc,
     arg: *mut c_void,
 ) -> c_int {
-    // SAFETY: the collector's own function, with its own argument.
     if object.is_null() {
         0
     } else {
+        // SAFETY: the collector's own function, with its own argument.
         unsafe { visit(object, arg) }
     }
 }

@@ -147,7 +147,7 @@ impl<'py> Walk<'_, 'py, true> {
 
     #[inline(never)]
     fn by_cache_key(&mut self, object: &Bound<'py, PyAny>) -> Step {
-        let part = object.call_method0(pyo3::intern!(self.py, "__cache_key__"))?;
+        let part = object.call_method0(crate::once::text!(self.py, "__cache_key__"))?;
         self.out.enter()?;
         self.out.ext(types::CACHE_KEY)?;
         self.class(object.get_type().as_any())?;
@@ -175,7 +175,7 @@ impl<'py> Walk<'_, 'py, true> {
     fn enum_member(&mut self, member: &Bound<'py, PyAny>) -> Step {
         self.out.ext(types::ENUM_MEMBER)?;
         self.class(member.get_type().as_any())?;
-        let name = member.getattr(pyo3::intern!(self.py, "_name_"))?;
+        let name = member.getattr(crate::once::text!(self.py, "_name_"))?;
         if let Ok(name) = name.cast_exact::<PyString>()
             && let name = name.to_str()?
             && !name.contains('|')
@@ -183,7 +183,7 @@ impl<'py> Walk<'_, 'py, true> {
             return Ok(self.out.str(name)?);
         }
         // A combination of flags has a name, made of theirs, from 3.11 on only.
-        let value = member.getattr(pyo3::intern!(self.py, "_value_"))?;
+        let value = member.getattr(crate::once::text!(self.py, "_value_"))?;
         // SAFETY: the value is held.
         unsafe { self.object(value.as_ptr()) }
     }
@@ -223,7 +223,7 @@ impl Part {
     #[inline(never)]
     fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let class = object.get_type();
-        let names_itself = class.getattr_opt(pyo3::intern!(object.py(), "__cache_key__"))?;
+        let names_itself = class.getattr_opt(crate::once::text!(object.py(), "__cache_key__"))?;
         Ok(if names_itself.is_some_and(|method| !method.is_none()) {
             Self::Named
         } else if is_enum(object.py(), class.as_type_ptr()) {
@@ -239,7 +239,7 @@ impl Part {
 }
 
 fn is_named_tuple(class: &Bound<'_, PyType>) -> PyResult<bool> {
-    let fields = class.getattr_opt(pyo3::intern!(class.py(), "_fields"))?;
+    let fields = class.getattr_opt(crate::once::text!(class.py(), "_fields"))?;
     Ok(fields.is_some_and(|fields| fields.cast_exact::<PyTuple>().is_ok()))
 }
 

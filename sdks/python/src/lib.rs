@@ -24,11 +24,13 @@ mod heap;
 mod isolate;
 mod key;
 mod key_types;
+mod lazy;
 mod load;
 mod local;
 mod lookup;
 mod memo;
 mod notices;
+mod once;
 mod operations;
 mod ready;
 mod receivers;
@@ -47,18 +49,20 @@ use std::time::Duration;
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
-static MISSING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static INFO: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+use crate::once::Once;
+
+static MISSING: Once<Py<PyAny>> = Once::new();
+static INFO: Once<Py<PyAny>> = Once::new();
 
 /// What stands for no default in a plan.
 fn missing(py: Python<'_>) -> &'static Py<PyAny> {
-    MISSING.get_or_init(py, || {
+    let made = MISSING.get_or_try_init(py, || {
         Missing
             .into_pyobject(py)
-            .map_or_else(|_| py.None(), |made| made.into_any().unbind())
-    })
+            .map(|made| made.into_any().unbind())
+    });
+    made.expect("it is made with the module")
 }
 
 /// The class of `MISSING`.
@@ -92,7 +96,7 @@ fn info_class(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         ];
         let named = pyo3::types::PyDict::new(py);
         named.set_item("module", "cachekit")?;
-        let make = py.import("collections")?.getattr("namedtuple")?;
+        let make = lazy::COLLECTIONS.get(py)?.getattr("namedtuple")?;
         make.call(("CacheInfo", fields.to_vec()), Some(&named))
             .map(Bound::unbind)
     })?;
@@ -136,9 +140,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ));
     }
     fork::register()?;
+    lazy::register(py)?;
     module.add("MISSING", missing(py))?;
     module.add("spec_hash", cachekit_runtime::generated::SPEC_HASH)?;
     module.add_class::<backend::Backend>()?;
+    local::register(py);
     function::register(module)?;
     ready::register(module)?;
     awaitable::register(module)?;
@@ -154,6 +160,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(registry::caches, module)?,
         wrap_pyfunction!(registry::clear_all, module)?,
         wrap_pyfunction!(fork::after_fork_in_child, module)?,
+        wrap_pyfunction!(lazy::hold_imports, module)?,
+        wrap_pyfunction!(lazy::release_imports, module)?,
     ] {
         module.add_function(function)?;
     }

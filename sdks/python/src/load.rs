@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 use crate::guard::attached;
+use crate::lazy::COPY;
 use crate::local::{Share, Value};
 use crate::remote::Signals;
 
@@ -101,8 +102,8 @@ pub(crate) fn answer(
 /// An exception like the leader's for one who waited: raised to many, one object would gather all their tracebacks.
 fn equal(py: Python<'_>, raised: &Arc<Raised>) -> PyErr {
     let original = raised.error.value(py);
-    let copied = py
-        .import("copy")
+    let copied = COPY
+        .get(py)
         .and_then(|copy| copy.call_method1("copy", (original,)))
         .ok()
         .filter(|copied| copied.get_type().is(original.get_type()) && !copied.is(original));

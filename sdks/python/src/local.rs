@@ -20,6 +20,7 @@ use crate::clock;
 use crate::guard::attached;
 use crate::isolate::{self, Shape};
 use crate::key::{Form, Key, Opaque, of_encoding};
+use crate::ready;
 use crate::shared::Guarded;
 use crate::weight::weigh;
 
@@ -60,6 +61,19 @@ impl Value {
         }
     }
 
+    /// A value as the table gave it out.
+    ///
+    /// # Safety
+    /// The object is a reference that is given away.
+    pub(crate) unsafe fn found(py: Python<'_>, object: *mut ffi::PyObject, share: Share) -> Self {
+        // SAFETY: by the contract above.
+        let object = unsafe { Bound::from_owned_ptr(py, object) }.unbind();
+        if share == Share::Ready {
+            return Self::stored(ready::value(py, &object), Share::Same);
+        }
+        Self::stored(object, share)
+    }
+
     /// A value that was just made: its maker keeps the object, and a copy is stored where callers get their own.
     pub(crate) fn made(object: Bound<'_, PyAny>, isolation: Isolation) -> PyResult<Self> {
         if isolation == Isolation::Shared {
@@ -86,8 +100,7 @@ impl Value {
         }
         match self.share {
             Share::Copy => Ok(isolate::copy_tree(self.object.bind_borrowed(py))?.unbind()),
-            Share::Ready => Ok(ready::value(py, &self.object)),
-            Share::Same | Share::Never => Ok(self.object),
+            Share::Same | Share::Ready | Share::Never => Ok(self.object),
         }
     }
 }
@@ -126,6 +139,8 @@ pub(crate) struct Local {
     table: Guarded<Table<Key, Value>>,
     owners: Guarded<HashMap<usize, Owner>>,
     enabled: bool,
+    /// Whether callers await what they get: values that all may share are then stored as what is awaited.
+    awaited: bool,
     len: AtomicU64,
     bytes: AtomicU64,
     evictions: AtomicU64,
@@ -145,11 +160,12 @@ struct Owner {
 const TIDY_AT_LEAST: usize = 64;
 
 impl Local {
-    pub(crate) fn new(enabled: bool, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(enabled: bool, awaited: bool, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             table: Guarded::new(Table::new(limits)),
             owners: Guarded::new(HashMap::new()),
             enabled,
+            awaited,
             len: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
@@ -211,9 +227,7 @@ impl Local {
         }
         let (object, share) = found?;
         // SAFETY: the reference was taken in the section.
-        Some(attached(|py| {
-            Value::stored(unsafe { Bound::from_owned_ptr(py, object) }.unbind(), share)
-        }))
+        Some(attached(|py| unsafe { Value::found(py, object, share) }))
     }
 
     /// The value of a key, without a trace.
@@ -226,9 +240,7 @@ impl Local {
             Some((value.object.as_ptr(), value.share))
         })?;
         // SAFETY: the reference was taken in the section.
-        Some(attached(|py| {
-            Value::stored(unsafe { Bound::from_owned_ptr(py, object) }.unbind(), share)
-        }))
+        Some(attached(|py| unsafe { Value::found(py, object, share) }))
     }
 
     /// The key in the table that equals `wanted`, by Python's comparison of the objects that it names.
@@ -313,7 +325,10 @@ impl Local {
             return false;
         }
         let now = clock::now();
-        let weight = attached(|py| weigh(value.object.bind_borrowed(py)));
+        let (value, weight) = attached(|py| {
+            let weight = weigh(value.object.bind_borrowed(py));
+            (self.as_awaited(py, value), weight)
+        });
         let item = Item {
             key: key.key.clone(),
             value,
@@ -328,6 +343,17 @@ impl Local {
             self.tidy(key.key.receiver);
         }
         inserted
+    }
+
+    fn as_awaited(&self, py: Python<'_>, value: Value) -> Value {
+        if !self.awaited || value.share != Share::Same {
+            return value;
+        }
+        match ready::ready(py, value.object.clone_ref(py)) {
+            Ok(awaitable) => Value::stored(awaitable, Share::Ready),
+            // Without memory for it, hits make their own.
+            Err(_) => value,
+        }
     }
 
     /// Removes an entry; says whether there was one.
@@ -467,4 +493,9 @@ impl Reaper {
 /// Whether watching failed because the object cannot be held weakly.
 pub(crate) fn cannot_be_weak(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PyTypeError>(py)
+}
+
+/// Makes the type with the module: made later, it could be half made in a forked child.
+pub(crate) fn register(py: Python<'_>) {
+    py.get_type::<Reaper>();
 }

@@ -165,11 +165,14 @@ impl BoundCall<'_, '_> {
         let address = self.address();
         if locals.is_empty() {
             let key = match self.plain_hash() {
-                // SAFETY: the call's arguments live.
-                Some(table_hash) => CallKey {
-                    hash: table_hash,
-                    key: unsafe { Key::plain(py, address, self.parts)? },
-                },
+                Some(table_hash) => {
+                    // SAFETY: the call's arguments live.
+                    let key = unsafe { Key::plain(py, address, self.parts)? };
+                    CallKey {
+                        hash: table_hash,
+                        key,
+                    }
+                }
                 None => CallKey::encoded(address, hash),
             };
             return Ok(Located {

@@ -1,6 +1,9 @@
 //! What can be done with the entry of a call besides calling: the operations of `cache_info()`'s neighbours.
 
+use std::sync::Arc;
+
 use cachekit_runtime::cache::Served;
+use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::error::Error;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -8,11 +11,13 @@ use pyo3::types::{PyBool, PyString};
 
 use crate::arguments::Receiver;
 use crate::function::{CallArgs, Operation};
+use crate::lazy::INSPECT;
 use crate::load::run;
 use crate::local::Value;
 use crate::lookup::Located;
 use crate::ready::ready;
-use crate::tiers::{Entry, Tiers};
+use crate::remote::FunctionRemote;
+use crate::tiers::{Core, Entry, Tiers};
 use crate::{async_calls, errors};
 
 impl Tiers {
@@ -97,8 +102,8 @@ impl Tiers {
     /// The error for arguments that do not fit, in the words of `inspect`.
     fn misfit(&self, function: &Bound<'_, PyAny>, args: CallArgs) -> PyErr {
         let py = function.py();
-        let told = py
-            .import("inspect")
+        let told = INSPECT
+            .get(py)
             .and_then(|inspect| inspect.call_method1("signature", (self.wrapped.bind(py),)))
             .and_then(|signature| signature.getattr("bind"))
             // SAFETY: within the call that the arguments belong to.
@@ -141,7 +146,7 @@ impl Tiers {
     pub(crate) fn clear(&self, function: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let py = function.py();
         let core = self.core(py)?;
-        self.local.clear();
+        clear_here(py, &core)?;
         self.counters.restart();
         if self.is_async {
             return async_calls::clear(function, &core);
@@ -150,11 +155,21 @@ impl Tiers {
     }
 
     /// Drops what is in this process, and starts the counters anew.
-    pub(crate) fn clear_local(&self) {
-        self.local.clear();
+    pub(crate) fn clear_local(&self, py: Python<'_>) -> PyResult<()> {
+        match self.built_core() {
+            Some(core) => clear_here(py, &core)?,
+            None => self.local.clear(),
+        }
         self.forget_core();
         self.counters.restart();
+        Ok(())
     }
+}
+
+/// Drops the entries of this process; loads that are running are not kept either.
+fn clear_here(py: Python<'_>, core: &Core) -> PyResult<()> {
+    let here = core.cache.on(None::<Arc<FunctionRemote>>, Blocking);
+    run(py, Box::pin(here.clear()))?.map_err(|error| errors::raise(py, error))
 }
 
 /// What `cache_clear()` and `put()` return.

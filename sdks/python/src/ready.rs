@@ -9,11 +9,11 @@ use std::ptr::null_mut;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::function::CallArgs;
 use crate::guard;
 use crate::heap::{self, method, simple_method, slot};
+use crate::once::Once;
 
 #[repr(C)]
 struct Ready {
@@ -21,13 +21,23 @@ struct Ready {
     value: *mut ffi::PyObject,
 }
 
-static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TYPE: Once<Py<PyAny>> = Once::new();
 
 /// An awaitable that gives `value`.
 pub(crate) fn ready(py: Python<'_>, value: Py<PyAny>) -> PyResult<Py<PyAny>> {
     let kind = TYPE.get(py).expect("made with the module").as_ptr();
     // SAFETY: the struct is the type's own, and the reference is given to it.
     unsafe { heap::allocate(py, kind.cast(), offset_of!(Ready, value), value.into_ptr()) }
+}
+
+/// The value that an awaitable of this type gives.
+pub(crate) fn value(py: Python<'_>, awaitable: &Py<PyAny>) -> Py<PyAny> {
+    debug_assert!(
+        TYPE.get(py)
+            .is_some_and(|kind| awaitable.bind(py).get_type().is(kind))
+    );
+    // SAFETY: only objects of this type are stored as such.
+    unsafe { Bound::from_borrowed_ptr(py, value_of(awaitable.as_ptr())) }.unbind()
 }
 
 /// Makes the type and adds it to the module.
@@ -40,6 +50,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ffi::PyMethodDef::zeroed(),
     ];
     let slots = vec![
+        slot(ffi::Py_tp_new, heap::no_new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_iternext, iternext as *mut c_void),
@@ -50,8 +61,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     ];
     let kind = TYPE.get_or_try_init(py, || {
         // SAFETY: the slots are written for this struct.
-        let kind =
-            unsafe { heap::make::<Ready>(py, c"cachekit._native.Ready", heap::NO_NEW, slots) };
+        let kind = unsafe { heap::make::<Ready>(py, c"cachekit._native.Ready", 0, slots) };
         kind.map(Bound::unbind)
     })?;
     module.add("Ready", kind)

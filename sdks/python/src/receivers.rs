@@ -56,7 +56,7 @@ impl Receivers {
             // SAFETY: the receiver is alive.
             let object = unsafe { Bound::from_borrowed_ptr(py, receiver) };
             let class = object.get_type();
-            let method = class.getattr_opt(pyo3::intern!(py, "__cache_key__"));
+            let method = class.getattr_opt(crate::once::text!(py, "__cache_key__"));
             let by_identity =
                 !method.is_ok_and(|method| method.is_some_and(|method| !method.is_none()));
             // SAFETY: alive. The lookup above has given the class a version, if it can have one.

@@ -1,17 +1,19 @@
 //! Every decorated function that is alive, for test suites and for looking around.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyList;
 
 use crate::function::tiers_of;
+use crate::once::Once;
 use crate::shared::Guarded;
 
 /// Weak references: being listed keeps nothing alive.
-static FUNCTIONS: PyOnceLock<Guarded<Vec<Py<PyAny>>>> = PyOnceLock::new();
+static FUNCTIONS: Once<Guarded<Vec<Py<PyAny>>>> = Once::new();
 
 fn functions(py: Python<'_>) -> &'static Guarded<Vec<Py<PyAny>>> {
-    FUNCTIONS.get_or_init(py, || Guarded::new(Vec::new()))
+    FUNCTIONS
+        .get_or_try_init(py, || Ok(Guarded::new(Vec::new())))
+        .expect("making it cannot fail")
 }
 
 /// Lists a new function.
@@ -70,7 +72,7 @@ pub(crate) fn caches(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
 pub(crate) fn clear_all(py: Python<'_>) -> PyResult<()> {
     for function in caches(py)?.iter() {
         if let Some(tiers) = tiers_of(&function) {
-            tiers.clear_local();
+            tiers.clear_local(py)?;
         }
     }
     Ok(())

@@ -40,11 +40,11 @@ impl<T> Guarded<T> {
     #[cfg(not(Py_GIL_DISABLED))]
     #[inline]
     pub(crate) fn with<R>(&self, section: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: always allowed.
-        debug_assert!(
-            unsafe { pyo3::ffi::PyGILState_Check() } == 1,
-            "not attached to the interpreter"
-        );
+        if cfg!(debug_assertions) {
+            // SAFETY: always allowed.
+            let is_attached = unsafe { pyo3::ffi::PyGILState_Check() } == 1;
+            assert!(is_attached, "not attached to the interpreter");
+        }
         // SAFETY: this thread holds the interpreter's lock and, by the contract above, keeps it until the section ends;
         // sections do not nest, since they call nothing that could come back here.
         section(unsafe { &mut *self.0.get() })

@@ -117,7 +117,7 @@ unsafe fn write_zone(out: &mut Writer, owner: &Bound<'_, PyAny>, zone: *mut ffi:
     let refuse = |reason: &str| Err(Stop::refused(&zone, reason).within(owner.as_ptr(), ".tzinfo"));
     match known(py, zone.get_type_ptr()) {
         Some(Known::TimeZone) => {
-            let parts = zone.call_method0(pyo3::intern!(py, "__getinitargs__"))?;
+            let parts = zone.call_method0(crate::once::text!(py, "__getinitargs__"))?;
             let parts = parts.cast_into::<PyTuple>().map_err(PyErr::from)?;
             let offset = parts.get_item(0)?;
             if known(py, offset.get_type_ptr()) != Some(Known::TimeDelta) {
@@ -136,7 +136,7 @@ unsafe fn write_zone(out: &mut Writer, owner: &Bound<'_, PyAny>, zone: *mut ffi:
             Ok(())
         }
         Some(Known::ZoneInfo) => {
-            let key = zone.getattr(pyo3::intern!(py, "key"))?;
+            let key = zone.getattr(crate::once::text!(py, "key"))?;
             match key.cast_exact::<PyString>().map(|key| key.to_str()) {
                 Ok(Ok(key)) => {
                     out.str(key)?;

@@ -39,9 +39,15 @@ use crate::{async_calls, errors};
 pub(crate) type ThreadCache = Cache<Shelf, Native, Raised, FunctionRemote, Blocking>;
 
 /// Everything about one decorated function.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "facts about the function, independent of each other"
+)]
 pub(crate) struct Tiers {
     /// How many positional arguments make a call that needs no binding.
     pub(crate) plain: usize,
+    /// Whether other calls can be bound without making an object.
+    pub(crate) binds_in_place: bool,
     pub(crate) has_receiver: bool,
     pub(crate) is_async: bool,
     pub(crate) binds_class: bool,
@@ -51,7 +57,7 @@ pub(crate) struct Tiers {
     pub(crate) given: Py<PyDict>,
     pub(crate) options: Options,
     pub(crate) notices: Arc<Notices>,
-    plan: Plan,
+    pub(crate) plan: Plan,
     key_function: Option<Py<PyAny>>,
     resolve: Option<Py<PyAny>>,
     name: FunctionName,
@@ -102,8 +108,10 @@ impl Tiers {
         let settings = Settings(given);
         let plan = Plan::new(plan, crate::missing(py))?;
         let options = settings.options()?;
+        let is_async: bool = settings.get("is_async")?;
         let local = Local::new(
             options.l1,
+            is_async,
             Limits {
                 max_entries: options.max_entries,
                 max_bytes: options.max_bytes,
@@ -120,15 +128,13 @@ impl Tiers {
                 .map(|version| version.to_string()),
             qualified: qualified_name(wrapped),
         };
+        let quick = key_function.is_none() && options.l1;
         let has_receiver = plan.receiver != Receiver::None;
         Ok(Self {
-            plain: if key_function.is_some() || !options.l1 {
-                usize::MAX
-            } else {
-                plan.plain
-            },
+            plain: if quick { plan.plain } else { usize::MAX },
+            binds_in_place: quick && plan.binds_in_place(),
             has_receiver,
-            is_async: settings.get("is_async")?,
+            is_async,
             binds_class: settings
                 .object("binds_class")?
                 .map_or(Ok(false), |flag| flag.extract(py))?,
@@ -205,6 +211,12 @@ impl Tiers {
         self.plan.receiver
     }
 
+    /// The tiers as last configured, if any call has needed them.
+    pub(crate) fn built_core(&self) -> Option<Arc<Core>> {
+        self.built
+            .with(|built| built.as_ref().map(|(_, core)| Arc::clone(core)))
+    }
+
     /// Ends what is in flight for everybody who comes from now on.
     pub(crate) fn forget_core(&self) {
         drop(self.built.with(Option::take));
@@ -251,10 +263,7 @@ impl Tiers {
             let found = unsafe { self.local.find_plain(hash, call.address(), call.parts) };
             if let Some((object, share)) = found {
                 // SAFETY: a new reference.
-                return Ok(Entry::Found(Value::stored(
-                    unsafe { Bound::from_owned_ptr(py, object) }.unbind(),
-                    share,
-                )));
+                return Ok(Entry::Found(unsafe { Value::found(py, object, share) }));
             }
         }
         match call.locate(&self.local, &self.in_use, self.qualified()) {

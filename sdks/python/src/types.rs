@@ -199,10 +199,10 @@ pub(crate) struct Importable<'py> {
 pub(crate) fn importable<'py>(class: &Bound<'py, PyAny>) -> PyResult<Option<Importable<'py>>> {
     let py = class.py();
     let names = class
-        .getattr(pyo3::intern!(py, "__module__"))
+        .getattr(crate::once::text!(py, "__module__"))
         .and_then(|module| {
             class
-                .getattr(pyo3::intern!(py, "__qualname__"))
+                .getattr(crate::once::text!(py, "__qualname__"))
                 .map(|qualname| (module, qualname))
         });
     let Some((module, qualname)) = unless_interrupted(py, names)? else {

@@ -256,7 +256,7 @@ fn own_size(object: &Bound<'_, PyAny>) -> u64 {
         )
     };
     let size = class
-        .getattr(pyo3::intern!(object.py(), "__sizeof__"))
+        .getattr(crate::once::text!(object.py(), "__sizeof__"))
         .ok()
         .filter(|method| method.get_type_ptr() == &raw mut ffi::PyMethodDescr_Type)
         .and_then(|method| method.call1((object,)).ok()?.extract::<u64>().ok());

@@ -429,3 +429,37 @@ def test_a_cancelled_call_cancels_what_it_awaits(run: Run) -> None:
 
     run(main())
     assert seen == ["cancelled"]
+
+
+def test_async_recursion_without_end_is_an_error_and_not_a_crash(run: Run) -> None:
+    @cache
+    async def endless(n: int) -> int:
+        return await endless(n + 1)
+
+    async def main() -> None:
+        with pytest.raises(RecursionError):
+            await endless(0)
+
+    before = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(1_000_000)
+        run(main())
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_a_load_that_a_clear_overtakes_is_not_kept() -> None:
+    @cache
+    def function(clear: Any) -> int:
+        clear()
+        return 1
+
+    for clear in ("cache_clear", "_clear_local"):
+        assert function(getattr(function, clear)) == 1
+        assert function.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("kind", [_native.Ready, _native.Awaitable])
+def test_awaitables_are_not_made_by_hand(kind: Any) -> None:
+    with pytest.raises(TypeError, match="cannot create"):
+        kind()

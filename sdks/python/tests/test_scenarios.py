@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
-from support import RedisServer
 
 from cachekit import Backend, _native, cache, metrics_text
+from conftest import Run
+from support import RedisServer
 
 FILE = Path(__file__).resolve().parents[3] / "tests" / "scenarios" / "backbone.json"
 SCENARIOS = json.loads(FILE.read_text())["scenarios"] if FILE.exists() else []

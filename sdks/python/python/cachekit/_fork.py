@@ -13,6 +13,7 @@ from cachekit import _native
 
 
 def _in_child() -> None:
+    _native.release_imports()
     event_loops = sys.modules.get("cachekit._asyncio")
     if event_loops is not None:
         event_loops.abandon()
@@ -20,4 +21,9 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    # A module that another thread is importing would stay half made in the child, and locked.
+    os.register_at_fork(
+        before=_native.hold_imports,
+        after_in_parent=_native.release_imports,
+        after_in_child=_in_child,
+    )

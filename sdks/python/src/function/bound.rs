@@ -11,12 +11,12 @@ use std::ptr::null_mut;
 use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use super::methods::{self, Operation};
 use crate::guard;
 use crate::heap::{self, Callable, attribute, simple_method, slot};
+use crate::once::Once;
 
 #[repr(C)]
 struct BoundFunction {
@@ -30,7 +30,7 @@ unsafe extern "C" {
     static mut PyMethod_Type: ffi::PyTypeObject;
 }
 
-static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TYPE: Once<Py<PyAny>> = Once::new();
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -182,10 +182,10 @@ unsafe fn in_front<R>(
     at: usize,
     operation: impl FnOnce(*const *mut ffi::PyObject, usize) -> R,
 ) -> R {
-    // SAFETY: a tuple or null.
     let named = if kwnames.is_null() {
         0
     } else {
+        // SAFETY: a tuple, by the vectorcall protocol.
         unsafe { ffi::PyTuple_GET_SIZE(kwnames) }.cast_unsigned()
     };
     let len = given + named;

@@ -9,10 +9,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::CachedFunction;
-use crate::arguments::tuple_from;
+use crate::arguments::{Frame, tuple_from};
 use crate::guard;
-use crate::local::Share;
-use crate::{disabled, isolate, key};
+use crate::local::{Share, Value};
+use crate::tiers::Tiers;
+use crate::{disabled, key};
 
 /// A call's arguments as the interpreter hands them over. They live as long as the call.
 #[derive(Clone, Copy)]
@@ -70,8 +71,9 @@ impl CallArgs {
     /// All but the first positional argument.
     pub(crate) fn rest(&self) -> Self {
         // SAFETY: only called where there is a first one.
+        let args = unsafe { self.args.add(1) };
         Self {
-            args: unsafe { self.args.add(1) },
+            args,
             given: self.given - 1,
             kwnames: self.kwnames,
         }
@@ -136,54 +138,67 @@ pub(super) unsafe extern "C" fn vectorcall(
                 return ffi::PyObject_Vectorcall(tiers.wrapped.as_ptr(), args, nargsf, kwnames);
             }
             let given = ffi::PyVectorcall_NARGS(nargsf).cast_unsigned();
-            if kwnames.is_null() && given == tiers.plain {
-                let (receiver, parts) = if tiers.has_receiver {
-                    let receiver = *args;
-                    if !tiers.receivers.go_by_identity(receiver) {
-                        return slow(
-                            function,
-                            CallArgs {
-                                args,
-                                given,
-                                kwnames,
-                            },
-                        );
-                    }
-                    (
-                        receiver as usize,
-                        std::slice::from_raw_parts(args.add(1), given - 1),
-                    )
-                } else if given == 0 {
-                    (0, &[][..])
+            let call = CallArgs {
+                args,
+                given,
+                kwnames,
+            };
+            let mut frame;
+            let arguments = if kwnames.is_null() && given == tiers.plain {
+                // Without arguments there may be no array.
+                if given == 0 {
+                    &[]
                 } else {
-                    (0, std::slice::from_raw_parts(args, given))
-                };
-                if let Some(hash) = key::of_plain(receiver, parts)
-                    && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
-                {
-                    tiers.counters.l1_hits.add_one();
-                    if share == Share::Same && !tiers.is_async {
-                        return object;
-                    }
-                    return guard::object(|py| {
-                        let object = Bound::from_owned_ptr(py, object);
-                        let object = match share {
-                            Share::Copy => isolate::copy_tree(object.as_borrowed())?,
-                            Share::Same | Share::Never => object,
-                        };
-                        tiers.answer(py, object.unbind())
-                    });
+                    std::slice::from_raw_parts(args, given)
                 }
+            } else if tiers.binds_in_place {
+                frame = Frame::new();
+                // No object is made; an error comes again, and is raised, on the slow path.
+                let py = Python::assume_attached();
+                if tiers
+                    .plan
+                    .bind(py, args, given, kwnames, &mut frame)
+                    .is_err()
+                {
+                    return slow(function, call);
+                }
+                frame.parts()
+            } else {
+                return slow(function, call);
+            };
+            let (receiver, parts) = match arguments {
+                [receiver, parts @ ..] if tiers.has_receiver => {
+                    if !tiers.receivers.go_by_identity(*receiver) {
+                        return slow(function, call);
+                    }
+                    (*receiver as usize, parts)
+                }
+                parts => (0, parts),
+            };
+            if let Some(hash) = key::of_plain(receiver, parts)
+                && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
+            {
+                tiers.counters.l1_hits.add_one();
+                if share == Share::Ready || (share == Share::Same && !tiers.is_async) {
+                    return object;
+                }
+                return hand_out(tiers, object, share);
             }
-            slow(
-                function,
-                CallArgs {
-                    args,
-                    given,
-                    kwnames,
-                },
-            )
+            slow(function, call)
         }
+    })
+}
+
+/// What a caller gets of a hit that is not the stored object itself.
+///
+/// # Safety
+/// Attached, and the object is a reference that is given away.
+unsafe fn hand_out(tiers: &Tiers, object: *mut ffi::PyObject, share: Share) -> *mut ffi::PyObject {
+    guard::object(|py| {
+        // SAFETY: by the contract above.
+        let value = unsafe { Value::found(py, object, share) };
+        let object = value.hand_out(py)?;
+        tiers.answer(py, object)
     })
 }
 

@@ -3,8 +3,6 @@
 //! Each operation takes the arguments of a call and means the entry of that call. On a method the same operations come
 //! with the object put in front, so both types list them from one table.
 
-use std::ptr::null_mut;
-
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -132,11 +130,11 @@ unsafe extern "C" fn clear_local(
     object: *mut ffi::PyObject,
     _: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    guard::slot(null_mut(), |py| {
+    guard::object(|py| {
         // SAFETY: a method of this type.
         unsafe { CachedFunction::from_ptr(object) }
             .tiers()
-            .clear_local();
-        Ok(py.None().into_ptr())
+            .clear_local(py)?;
+        Ok(py.None())
     })
 }

@@ -15,13 +15,13 @@ use std::ptr::null_mut;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 
 pub(crate) use self::call::{CallArgs, KeptArgs};
 pub(crate) use self::methods::Operation;
 use crate::guard;
 use crate::heap::{self, Callable, slot};
+use crate::once::Once;
 use crate::tiers::Tiers;
 
 /// A decorated function, as the interpreter sees it.
@@ -32,8 +32,8 @@ pub(crate) struct CachedFunction {
     tiers: Option<Box<Tiers>>,
 }
 
-static TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static CLASS_TYPE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static TYPE: Once<Py<PyAny>> = Once::new();
+static CLASS_TYPE: Once<Py<PyAny>> = Once::new();
 
 impl CachedFunction {
     /// The state of a decorated function. Only objects that [`new`] finished are ever seen by anybody.
