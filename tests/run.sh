@@ -113,7 +113,7 @@ step_dist() {
     local out="$CACHEKIT_WORK/dist" bin clean="$CACHEKIT_WORK/venv-clean"
     rm -rf "$out" "$clean"
     bin=$(venv build python3 'maturin>=1.9,<2')
-    "$bin/maturin" sdist --quiet --manifest-path sdks/python/Cargo.toml --out "$out"
+    "$bin/maturin" sdist --manifest-path sdks/python/Cargo.toml --out "$out"
     python3 -m venv "$clean"
     "$clean/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$out" "$out"/cachekit-*.tar.gz
     "$clean/bin/python" -m pip install --quiet --no-index "$out"/cachekit-*.whl
