@@ -56,11 +56,20 @@ def own_redis() -> Iterator[RedisServer]:
         server.remove()
 
 
+async def _bounded(main: Coroutine[Any, Any, Any]) -> Any:
+    """A test that waits for what never comes fails, and does not hang."""
+    return await asyncio.wait_for(main, 60)
+
+
+def _asyncio_run(main: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(_bounded(main))
+
+
 def _uvloop_run(main: Coroutine[Any, Any, Any]) -> Any:
     uvloop = pytest.importorskip("uvloop")
     loop = uvloop.new_event_loop()
     try:
-        return loop.run_until_complete(main)
+        return loop.run_until_complete(_bounded(main))
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
@@ -69,4 +78,4 @@ def _uvloop_run(main: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Runs a coroutine to its end on each event loop."""
-    return asyncio.run if request.param == "asyncio" else _uvloop_run
+    return _asyncio_run if request.param == "asyncio" else _uvloop_run

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,26 @@ def wait_until(condition: Callable[[], Any], seconds: float = 10.0, what: str = 
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {seconds} s")
         time.sleep(0.002)
+
+
+def wait_until_parked(threads: Iterable[int], process: int | None = None, seconds: float = 20.0) -> None:
+    """Until these threads sleep and stay asleep: none of them has used the processor while the others were looked at.
+
+    What a thread waits for inside the extension shows nowhere else.
+    """
+
+    def used() -> list[tuple[str, ...]]:
+        stats = [Path(f"/proc/{process or os.getpid()}/task/{thread}/stat").read_text() for thread in threads]
+        fields = [stat.rpartition(")")[2].split() for stat in stats]
+        return [(field[0], field[11], field[12]) for field in fields]
+
+    def parked() -> bool:
+        before = used()
+        time.sleep(0.02)
+        return all(state == "S" for state, *_ in before) and used() == before
+
+    threads = list(threads)
+    wait_until(lambda: all(parked() for _ in range(3)), seconds, "parking")
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -221,6 +222,17 @@ def test_attributes_of_bound_classmethods_know_their_class() -> None:
     assert Market.above_class.peek("a") is None
     assert Shop.above_class.invalidate("a") is True
     assert Shop.above_class.peek("a") is None
+
+
+def test_attributes_of_a_classmethod_above_the_decorator() -> None:
+    Shop.below_class("a")
+    if sys.version_info < (3, 13):
+        assert Shop.below_class.invalidate("a") is True  # type: ignore[attr-defined]
+        return
+    # Python binds the class itself from 3.13 on, and only for calls.
+    with pytest.raises(TypeError, match="put @cache above @classmethod"):
+        Shop.below_class.invalidate("a")  # type: ignore[attr-defined]
+    assert Shop.below_class.invalidate(Shop, "a") is True  # type: ignore[attr-defined]
 
 
 def test_super_reaches_a_cached_method() -> None:

@@ -24,6 +24,7 @@ class FakePipe:
         self.output = b""
         self.deadline: float | None = None
         self.on_expire: Any = None
+        self.taken = 0
         self.changed = asyncio.Event()
 
     def _note(self, event: Any) -> None:
@@ -48,6 +49,7 @@ class FakePipe:
         self._note(("lost", reason))
 
     def take_output(self) -> bytes | None:
+        self.taken += 1
         taken, self.output = self.output, b""
         return taken or None
 
@@ -77,6 +79,7 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.go.set()
         self.server.close()
         for writer in self.connections:
             writer.close()
@@ -136,6 +139,7 @@ def test_nothing_is_called_back_at_once_and_all_writes_leave_together(run: Run) 
             connection.connect()
             assert pipe.events == []
             await pipe.until("connected")
+            taken = pipe.taken
             pipe.output += b"one "
             connection.want_write()
             pipe.output += b"two "
@@ -143,6 +147,7 @@ def test_nothing_is_called_back_at_once_and_all_writes_leave_together(run: Run) 
             assert pipe.output == b"one two "
             await pipe.until(b"ONE TWO ")
             assert server.reads == [b"one two "]
+            assert pipe.taken == taken + 1
             assert len(server.connections) == 1
 
     run(main())

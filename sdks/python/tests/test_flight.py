@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -14,7 +13,7 @@ import pytest
 
 from cachekit import cache
 from conftest import Run
-from support import python_process, wait_until
+from support import python_process, wait_until, wait_until_parked
 
 
 class Gate:
@@ -51,6 +50,11 @@ def in_threads(count: int, call: Any) -> tuple[list[threading.Thread], list[Any]
     return threads, results
 
 
+def park(threads: list[threading.Thread]) -> None:
+    """Until every thread stands in a wait, the leader in its gate."""
+    wait_until_parked([thread.native_id for thread in threads if thread.native_id is not None])
+
+
 def join(threads: list[threading.Thread]) -> None:
     for thread in threads:
         thread.join(20)
@@ -67,20 +71,14 @@ def test_64_threads_and_one_load(backend: str | None) -> None:
 
     threads, results = in_threads(64, lambda: function(1))
     assert gate.entered.acquire(timeout=20)
-    wait_until(lambda: waiting(function, 63), what="63 waiters")
+    park(threads)
     gate.open.set()
     join(threads)
     assert results == [[1]] * 64
     assert gate.calls == 1
     assert len({id(result) for result in results}) == 64
     info = function.cache_info()
-    assert (info.loads, info.hits) == (1, 63)
-
-
-def waiting(function: Any, count: int) -> bool:
-    """Whether `count` threads stand in a call below this file's `in_threads` and none of them runs Python code."""
-    frames = [frame for frame in sys._current_frames().values() if frame.f_code.co_name in ("body", "<lambda>")]
-    return len(frames) >= count
+    assert (info.loads, info.hits, info.shared) == (1, 63, 63)
 
 
 def test_256_tasks_and_one_load(run: Run) -> None:
@@ -177,15 +175,14 @@ def test_each_waiter_gets_an_exception_of_its_own_chained_to_the_first() -> None
 
     threads, results = in_threads(16, function)
     assert gate.entered.acquire(timeout=20)
-    wait_until(lambda: len([t for t in threads if t.is_alive()]) == 16)
-    time.sleep(0.05)  # lets the others reach the wait; correct also if they do not
+    park(threads)
     gate.open.set()
     join(threads)
     assert [type(result) for result in results] == [Problem] * 16
     assert {result.args for result in results} == {("why", 7)}
     assert len({id(result) for result in results}) == 16
     leaders = [result for result in results if result.__cause__ is None]
-    assert len(leaders) == gate.calls
+    assert len(leaders) == gate.calls == 1
     for result in results:
         assert result.__cause__ is None or result.__cause__ in leaders
         # Nobody's traceback grew by the others'.
@@ -296,7 +293,7 @@ def test_a_leader_ended_by_a_base_exception_hands_over() -> None:
 
     threads, results = in_threads(4, function)
     assert gate.entered.acquire(timeout=20)
-    time.sleep(0.05)  # as above
+    park(threads)
     gate.open.set()
     join(threads)
     assert sorted(map(repr, results)) == sorted([repr(Stop())] + ["2"] * 3)
@@ -467,7 +464,7 @@ def test_ctrl_c_in_a_waiter_is_answered_within_100_ms() -> None:
         with python_process(WAITER) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            time.sleep(0.1)  # it must be inside the wait, which nobody can see from here
+            wait_until_parked([process.pid], process.pid)
             sent = time.monotonic()
             process.send_signal(signal.SIGINT)
             word, _, moment = process.stdout.readline().partition(" ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import warnings
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 import identity_module
-from cachekit import CacheKitWarning, ConfigurationError, _native, cache, configure
+from cachekit import CacheKitWarning, ConfigurationError, _identity, _native, cache, configure
 from support import RedisServer, run_python
 
 
@@ -98,6 +99,27 @@ def test_without_a_backend_nothing_is_said() -> None:
 def test_the_first_of_a_redefined_name_keeps_it(backend: RedisServer) -> None:
     assert identity_module.first_of_two(1) == 1
     assert [entry.rpartition(":")[0] for entry in backend.entries()] == ["ck:default:identity_module.redefined"]
+
+
+def test_a_redefinition_is_one_also_when_the_first_is_gone() -> None:
+    def define(body: str) -> Any:
+        scope: dict[str, Any] = {"__name__": "somewhere.defined"}
+        exec(body, scope)
+        return cache(scope["function"])
+
+    first = define("def function(x): return x").cache_settings["identity"]
+    again = define("def function(x): return x").cache_settings["identity"]
+    other = define("def function(x): return -x").cache_settings["identity"]
+    assert (first, again, other) == ("somewhere.defined.function",) * 2 + (None,)
+
+
+def test_what_is_known_of_namespaces_goes_with_their_functions() -> None:
+    gc.collect()
+    before = len(_identity._given)
+    for number in range(100):
+        cache(namespace=f"short-lived {number}")(lambda: 1)
+    gc.collect()
+    assert len(_identity._given) <= before + 1
 
 
 def test_two_closures_of_one_factory(backend: RedisServer) -> None:

@@ -23,6 +23,9 @@ def function(x):
 def with_server(x):
     calls.append(x)
     return len(calls)
+
+# What runs while tests are collected is not theirs.
+function(0)
 """
 
 TESTS = """

@@ -16,9 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Who has a name: by identity and version for names that were given, by module and qualified name for the others.
+# Who has a name that was given, by that name and the version, for as long as the function lives.
 _given: dict[tuple[str, str | None], ref[Any]] = {}
-_own: dict[str, ref[Any]] = {}
+# What the first function of a module and qualified name does. For ever, since that function is often gone when the
+# second one of its name comes, and what it stored is not.
+_own: dict[str, object] = {}
 
 
 def identify(function: Any, namespace: str | None, version: str | None) -> tuple[str | None, str | None]:
@@ -37,11 +39,19 @@ def identify(function: Any, namespace: str | None, version: str | None) -> tuple
     if module in ("__main__", "__mp_main__"):
         return None, "it is defined in __main__"
     name = f"{module}.{qualname}"
-    first = _alive(_own.get(name))
-    if first is not None and not _same(first, function):
+    does = _what_it_does(function)
+    if _own.setdefault(name, does) != does:
         return None, f"another function named {name} was decorated before"
-    _remember(_own, name, function)
     return name, None
+
+
+def _what_it_does(function: Any) -> object:
+    """Equal for two functions of one name that do the same: of a module that was loaded again without a change.
+
+    The code, except where the cells of a closure are a part of it: those may come from another call of the factory.
+    """
+    code = getattr(function, "__code__", None)
+    return function if code is None or function.__closure__ else code
 
 
 def _claim(function: Any, namespace: str, version: str | None) -> None:
@@ -55,7 +65,7 @@ def _claim(function: Any, namespace: str, version: str | None) -> None:
             value=repr(namespace),
             reason=f"{_described(holder)} has it already, and the two would read each other's results",
         )
-    _remember(_given, key, function)
+    _remember(key, function)
 
 
 def _place(function: Any) -> tuple[object, ...]:
@@ -67,16 +77,6 @@ def _place(function: Any) -> tuple[object, ...]:
     return getattr(function, "__module__", None), qualname or type(function).__qualname__, line
 
 
-def _same(first: Any, second: Any) -> bool:
-    """Whether two functions of one name do the same: a module that was loaded again without a change."""
-    if first is second:
-        return True
-    code = getattr(first, "__code__", None)
-    # A closure of one name may be of another factory call: what its cells hold is part of what it does.
-    closed = getattr(first, "__closure__", None) or getattr(second, "__closure__", None)
-    return code is not None and not closed and code == getattr(second, "__code__", None)
-
-
 def _described(function: Any) -> str:
     return f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
@@ -85,9 +85,13 @@ def _alive(reference: ref[Any] | None) -> Any:
     return None if reference is None else reference()
 
 
-def _remember(known: dict[Any, ref[Any]], key: object, function: Any) -> None:
+def _remember(key: tuple[str, str | None], function: Any) -> None:
+    def forget(reference: ref[Any]) -> None:
+        if _given.get(key) is reference:
+            del _given[key]
+
     try:
-        known[key] = ref(function)
+        _given[key] = ref(function, forget)
     except TypeError:
         # Built-in functions of some types take no weak references; nobody redefines those.
-        known.pop(key, None)
+        _given.pop(key, None)
