@@ -121,10 +121,10 @@ fn push_hex(text: &mut String, byte: u8, digits: &[u8; 16]) {
     text.push(char::from(digits[usize::from(byte & 15)]));
 }
 
-/// Everything but `[A-Za-z0-9._<>-]` is percent-encoded, so that `:` and `@` only ever separate.
+/// Everything but `[A-Za-z0-9._<>/-]` is percent-encoded, so that `:` and `@` only ever separate.
 fn push_escaped(text: &mut String, part: &str) {
     for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._<>-".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"._<>/-".contains(&byte) {
             text.push(char::from(byte));
         } else {
             text.push('%');

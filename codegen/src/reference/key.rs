@@ -169,7 +169,7 @@ fn class_json(class: &Class) -> Json {
 
 /// `text` with every byte that could be taken for a separator as `%XX`.
 fn escape(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._<>-".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._<>/-".contains(&byte);
     text.bytes()
         .map(|byte| {
             if plain(byte) {

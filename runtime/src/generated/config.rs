@@ -37,8 +37,8 @@ pub struct Options {
     ///
     /// Unit: s. More than 0. Default: 3600.
     pub ttl: Option<Duration>,
-    /// Name that takes the place of the function's module and qualified name in its remote identity, so that the entry
-    /// survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at all.
+    /// Name that stands before the function's module and qualified name in its remote identity. With one, lambdas,
+    /// closures and what `__main__` defines can use the remote tier too, for which their own names are not enough.
     pub namespace: Option<String>,
     /// Version of what the function returns. Change it when the meaning of the result changes: older entries are then
     /// never read.

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "130b7545bc55bc595a1dd0c4fb9a2d1cac263d3d3664ffccfce14beeebb5242b";
+pub const SPEC_HASH: &str = "f58c84a6146c9bd333680cb51b00836aaaa64448ad3f1d6898e8d8b9742a8969";

@@ -67,6 +67,10 @@ def make(factor: int, **options: Any) -> Callable[[int], int]:
     return inner
 
 
+def plain() -> int:
+    return 1
+
+
 def twice(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

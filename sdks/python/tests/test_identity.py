@@ -130,7 +130,8 @@ def test_two_closures_of_one_factory(backend: RedisServer) -> None:
     two, three = identity_module.make(2, namespace="times two"), identity_module.make(3, namespace="times three")
     assert [two(5), three(5)] == [10, 15]
     names = [entry.rpartition(":")[0] for entry in backend.entries()]
-    assert names == ["ck:default:times%20three", "ck:default:times%20two"]
+    inner = "identity_module.make.<locals>.inner"
+    assert names == [f"ck:default:times%20three/{inner}", f"ck:default:times%20two/{inner}"]
 
 
 def test_lambdas_with_a_namespace(backend: RedisServer) -> None:
@@ -141,28 +142,33 @@ def test_lambdas_with_a_namespace(backend: RedisServer) -> None:
     assert one.cache_info().l2_hits == two.cache_info().l2_hits == 1
 
 
-def test_two_functions_cannot_have_one_namespace() -> None:
-    @cache(namespace="taken")
+def test_functions_of_one_namespace_keep_their_own_names(backend: RedisServer) -> None:
+    @cache(namespace="group")
     def one(x: int) -> int:
         return x
 
-    with pytest.raises(ConfigurationError, match=r"one has it already, and the two would read each other's results"):
-
-        @cache(namespace="taken")
-        def two(x: int) -> int:
-            return -x
-
-    @cache(namespace="taken", version=2)
-    def another_version(x: int) -> int:
+    @cache(namespace="group")
+    def two(x: int) -> int:
         return -x
 
-    with pytest.raises(ConfigurationError):
-        cache(namespace="taken")(lambda x: x)
+    assert [one(1), two(1)] == [1, -1]
+    _native.clear_all()
+    assert [one(1), two(1)] == [1, -1]
+    assert one.cache_info().l2_hits == two.cache_info().l2_hits == 1
+
+
+def test_two_lambdas_cannot_have_one_namespace() -> None:
+    first = cache(namespace="taken")(lambda x: x)
+    with pytest.raises(
+        ConfigurationError, match=r"<lambda> has it already, and the two would read each other's results"
+    ):
+        cache(namespace="taken")(lambda x: -x)
+    cache(namespace="taken", version=2)(lambda x: -x)
     # Closures of one factory do one thing, as far as anybody can tell: who names them answers for it.
     identity_module.make(1, namespace="same place")
     identity_module.make(1, namespace="same place")
-    del one
-    cache(namespace="taken")(lambda x: x)
+    del first
+    cache(namespace="taken")(lambda x: -x)
 
 
 def test_a_reloaded_module_keeps_its_names() -> None:
@@ -184,11 +190,11 @@ def test_a_wrapper_that_looks_like_another_function_has_the_name_once() -> None:
 
 def test_names_are_escaped_so_that_parts_cannot_run_together(backend: RedisServer) -> None:
     configure(application="app:one")
-    cache(namespace="a:b@1")(lambda: 1)()
-    cache(namespace="a", version="b@1:c")(lambda: 1)()
+    cache(namespace="a:b@1")(identity_module.plain)()
+    cache(namespace="a", version="b@1:c")(identity_module.plain)()
     assert [entry.rpartition(":")[0] for entry in backend.entries()] == [
-        "ck:app%3Aone:a%3Ab%401",
-        "ck:app%3Aone:a@b%401%3Ac",
+        "ck:app%3Aone:a%3Ab%401/identity_module.plain",
+        "ck:app%3Aone:a/identity_module.plain@b%401%3Ac",
     ]
 
 

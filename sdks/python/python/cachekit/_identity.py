@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Who has a name that was given, by that name and the version, for as long as the function lives.
+# Who has a name in a namespace, by that name and the version, for as long as the function lives.
 _given: dict[tuple[str, str | None], ref[Any]] = {}
 # What the first function of a module and qualified name does. For ever, since that function is often gone when the
 # second one of its name comes, and what it stored is not.
@@ -25,20 +25,23 @@ _own: dict[str, object] = {}
 
 def identify(function: Any, namespace: str | None, version: str | None) -> tuple[str | None, str | None]:
     """The identity of `function`, or `None` and the reason, as a clause."""
-    if namespace is not None:
-        _claim(function, namespace, version)
-        return namespace, None
     module = getattr(function, "__module__", None)
     qualname = getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
-        return None, "it has no name of its own"
+        qualname, module = type(function).__qualname__, type(function).__module__
+        if namespace is None:
+            return None, "it has no name of its own"
+    name = f"{module}.{qualname}"
+    if namespace is not None:
+        name = f"{namespace}/{name}"
+        _claim(function, name, namespace, version)
+        return name, None
     if "<lambda>" in qualname:
         return None, "it is a lambda"
     if "<" in qualname:
         return None, f"it is defined inside another function ({qualname})"
     if module in ("__main__", "__mp_main__"):
         return None, "it is defined in __main__"
-    name = f"{module}.{qualname}"
     does = _what_it_does(function)
     if _own.setdefault(name, does) != does:
         return None, f"another function named {name} was decorated before"
@@ -54,9 +57,9 @@ def _what_it_does(function: Any) -> object:
     return function if code is None or function.__closure__ else code
 
 
-def _claim(function: Any, namespace: str, version: str | None) -> None:
-    """Refuses a namespace that another function has: the two would read each other's results."""
-    key = (namespace, version)
+def _claim(function: Any, name: str, namespace: str, version: str | None) -> None:
+    """Refuses a name that another lambda has in this namespace: the two would read each other's results."""
+    key = (name, version)
     holder = _alive(_given.get(key))
     if holder is not None and _place(holder) != _place(function):
         raise make_error(

@@ -69,9 +69,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 3600 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
@@ -121,9 +121,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 300 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
@@ -173,9 +173,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 300 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
@@ -225,9 +225,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 300 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
@@ -277,9 +277,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 600 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
@@ -329,9 +329,9 @@ class Cache:
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
                 s. Default: 300 s.
-            namespace: Name that takes the place of the function's module and qualified name in its remote identity, so
-                that the entry survives a rename, or so that lambdas, closures and `__main__` can use the remote tier at
-                all.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
             version: Version of what the function returns. Change it when the meaning of the result changes: older
                 entries are then never read.
             backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
