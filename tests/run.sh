@@ -115,7 +115,10 @@ step_dist() {
     bin=$(venv build python3 'maturin>=1.9,<2')
     "$bin/maturin" sdist --manifest-path sdks/python/Cargo.toml --out "$out"
     python3 -m venv "$clean"
-    "$clean/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$out" "$out"/cachekit-*.tar.gz
+    # A target directory of its own: files of an sdist are all equally old, so cargo would take an earlier build for this one.
+    CARGO_TARGET_DIR="$out/target" \
+        "$clean/bin/python" -m pip wheel --quiet --no-deps --wheel-dir "$out" "$out"/cachekit-*.tar.gz
+    rm -rf "$out/target"
     "$clean/bin/python" -m pip install --quiet --no-index "$out"/cachekit-*.whl
     ls -l "$out"
     [ "$(stat -c %s "$out"/cachekit-*.whl)" -lt 8000000 ] || { echo 'the wheel is over 8 MB'; return 1; }

@@ -40,9 +40,9 @@ pub enum ErrorCode {
     SpecMismatch,
     /// {function} cannot be cached: {reason}
     FunctionUnsupported,
-    /// argument {path} of {function} is a {type}, which cannot be part of a key: {reason}
+    /// argument {path} of {function} is of type {type}, which cannot be part of a key: {reason}
     ArgumentUnsupported,
-    /// {path} is a {type}, which cannot be stored: {reason}
+    /// {path} is of type {type}, which cannot be stored: {reason}
     ValueUnsupported,
     /// the encoded value takes {size} bytes, more than the {limit} allowed; raise CACHEKIT_MAX_CHUNK_SIZE_MB or cache
     /// less
@@ -163,9 +163,9 @@ impl ErrorCode {
             }
             Self::FunctionUnsupported => "{function} cannot be cached: {reason}",
             Self::ArgumentUnsupported => {
-                "argument {path} of {function} is a {type}, which cannot be part of a key: {reason}"
+                "argument {path} of {function} is of type {type}, which cannot be part of a key: {reason}"
             }
-            Self::ValueUnsupported => "{path} is a {type}, which cannot be stored: {reason}",
+            Self::ValueUnsupported => "{path} is of type {type}, which cannot be stored: {reason}",
             Self::ValueTooLarge => {
                 "the encoded value takes {size} bytes, more than the {limit} allowed; raise CACHEKIT_MAX_CHUNK_SIZE_MB or cache less"
             }

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "f58c84a6146c9bd333680cb51b00836aaaa64448ad3f1d6898e8d8b9742a8969";
+pub const SPEC_HASH: &str = "deb26433070d0846fd376e59c195f1a2c534b6f131573f9a67c8eebe8f0195a7";

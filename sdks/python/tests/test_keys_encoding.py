@@ -225,7 +225,7 @@ def test_named_tuples() -> None:
     points = [Point(1, 2), Other2D(1, 2), (1, 2), Point(1.0, 2), Point(2, 1), Point(Point(1, 2), 2)]
     assert len({key(point) for point in points}) == len(points)
     assert key(Point(1, [2])) == key(Point(1, [2]))
-    assert 'argument[1]["a"] of function is a bytearray' in refusal(Point(1, {"a": bytearray()}))
+    assert 'argument[1]["a"] of function is of type bytearray' in refusal(Point(1, {"a": bytearray()}))
 
 
 def test_classes_that_can_be_imported() -> None:
@@ -263,7 +263,7 @@ def test_objects_that_name_themselves() -> None:
     models = [Model(1), Model(1.0), Model("1"), SubModel(1), 1, Model(Model(1)), Model([1]), [Model(1)]]
     assert len({key(model) for model in models}) == len(models)
     assert key({"m": [Model({"b": 1, "a": 2})]}) == key({"m": [Model({"a": 2, "b": 1})]})
-    assert "argument[0].__cache_key__()[1] of function is a bytearray" in refusal([Model([1, bytearray()])])
+    assert "argument[0].__cache_key__()[1] of function is of type bytearray" in refusal([Model([1, bytearray()])])
 
     class Local(Model):
         pass
@@ -367,9 +367,12 @@ class BadHash:
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
-        (bytearray(), "argument argument of function is a bytearray, which cannot be part of a key: it has no hash"),
-        ({"rows": [1, NoHash()]}, 'argument["rows"][1] of function is a test_keys_encoding.NoHash'),
-        (collections.OrderedDict(), "is a collections.OrderedDict"),
+        (
+            bytearray(),
+            "argument argument of function is of type bytearray, which cannot be part of a key: it has no hash",
+        ),
+        ({"rows": [1, NoHash()]}, 'argument["rows"][1] of function is of type test_keys_encoding.NoHash'),
+        (collections.OrderedDict(), "is of type collections.OrderedDict"),
         (collections.defaultdict(list), "give its class a __cache_key__ method"),
         ((1, [memoryview(bytearray(1))]), "argument[1][0]"),
     ],

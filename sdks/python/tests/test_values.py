@@ -125,26 +125,26 @@ Point = collections.namedtuple("Point", "x y")
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"users": [1, 2, 3, {"lock": Lock()}]}, 'result["users"][3]["lock"] is a test_values.Lock,'),
-        (Lock(), "result is a test_values.Lock, which cannot be stored: only None, bool"),
+        ({"users": [1, 2, 3, {"lock": Lock()}]}, 'result["users"][3]["lock"] is of type test_values.Lock,'),
+        (Lock(), "result is of type test_values.Lock, which cannot be stored: only None, bool"),
         (
             [MyList()],
-            "result[0] is a test_values.MyList, which cannot be stored: a subclass would come back as a plain list",
+            "result[0] is of type test_values.MyList, which cannot be stored: a subclass would come back as a plain list",
         ),
         (Point(1, 2), "a plain tuple"),
         (collections.OrderedDict(), "return dict(...) of it"),
         (collections.Counter(), "a plain dict"),
-        ((True, {1: enum.IntEnum("Color", "RED").RED}), "result[1][1] is a "),  # type: ignore[attr-defined]
+        ((True, {1: enum.IntEnum("Color", "RED").RED}), "result[1][1] is of type "),  # type: ignore[attr-defined]
         ((item for item in ()), "it can be read only once"),
         (bytearray(b"x"), "return bytes(...) of it"),
-        ({3.5: [Lock()]}, "result[<float>][0] is a"),
-        ({(1, Lock()): 0}, "result.keys()[1] is a"),
-        ({frozenset([Lock()])}, "result{…}{…} is a"),
-        ({"k" * 100: Lock()}, f'result["{"k" * 40}…"] is a'),
-        ({'say "hi"\n': Lock()}, r'result["say \"hi\"\n"] is a'),
-        (dt.timezone.utc, "result is a datetime.timezone,"),
-        (int, "result is a type,"),
-        (len, "result is a builtin_function_or_method,"),
+        ({3.5: [Lock()]}, "result[<float>][0] is of type"),
+        ({(1, Lock()): 0}, "result.keys()[1] is of type"),
+        ({frozenset([Lock()])}, "result{…}{…} is of type"),
+        ({"k" * 100: Lock()}, f'result["{"k" * 40}…"] is of type'),
+        ({'say "hi"\n': Lock()}, r'result["say \"hi\"\n"] is of type'),
+        (dt.timezone.utc, "result is of type datetime.timezone,"),
+        (int, "result is of type type,"),
+        (len, "result is of type builtin_function_or_method,"),
     ],
 )
 def test_what_cannot_be_stored_is_named_by_its_path(value: Any, text: str) -> None:
@@ -156,7 +156,7 @@ def test_zones_without_a_name_are_refused() -> None:
         def utcoffset(self, moment: Any) -> dt.timedelta:
             raise AssertionError("nobody asks")
 
-    assert 'result["at"].tzinfo is a' in refusal({"at": dt.datetime(2024, 1, 1, tzinfo=Odd())})
+    assert 'result["at"].tzinfo is of type' in refusal({"at": dt.datetime(2024, 1, 1, tzinfo=Odd())})
     assert "use zoneinfo.ZoneInfo or datetime.timezone" in refusal(dt.time(tzinfo=Odd()))
     for root in zoneinfo.TZPATH:
         try:
@@ -172,7 +172,7 @@ def test_cycles_and_depth() -> None:
     assert "…" in refusal(nested(1025))
     loop: dict[str, Any] = {"a": [1]}
     loop["a"].append(loop)
-    assert 'result["a"][1] is a dict, which cannot be stored: it contains itself' in refusal(loop)
+    assert 'result["a"][1] is of type dict, which cannot be stored: it contains itself' in refusal(loop)
     tuple_loop: Any = ([],)
     tuple_loop[0].append(tuple_loop)
     assert "it contains itself" in refusal(tuple_loop)

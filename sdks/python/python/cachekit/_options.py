@@ -181,7 +181,7 @@ def _expected(option: Option) -> str:
 
 
 def _in_range(option: Option, number: Any) -> Any:
-    never = f"; for {option.none.replace('expires', 'expire')} give None" if option.none else ""
+    never = f"; None {option.none}" if option.none else ""
     if number != number:
         raise Invalid("is not a number")
     if option.unit == "s" and number > LONGEST_SECONDS:
