@@ -76,9 +76,10 @@ step_lint() {
     command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
     cargo deny --log-level error check bans licenses sources
     local bin
-    bin=$(venv lint python3 ruff)
+    bin=$(venv lint python3 ruff pytest mypy 'pyright[nodejs]')
     "$bin/ruff" check .
     "$bin/ruff" format --check .
+    (cd sdks/python && "$bin/mypy" && "$bin/pyright" --pythonpath "$bin/python")
 }
 
 step_rust() {
