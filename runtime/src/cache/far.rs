@@ -19,6 +19,9 @@ use crate::key::{Identity, KeyHash};
 use crate::layer::{self, Stack};
 use crate::remote::{Deadline, Remote};
 
+/// From how many bytes on it is worth somebody else's while to step aside: compressing so many takes about 100 us.
+const ASIDE_BYTES: u64 = 128 << 10;
+
 /// The remote tier of one function.
 pub(super) struct Far<R, D> {
     remote: Stack<Arc<R>, D>,
@@ -139,7 +142,9 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         stored: Bytes,
         generation: u64,
     ) -> Result<Option<(L::Value, Option<Duration>)>> {
-        let (meta, payload) = shared.pipeline.open(name, stored)?;
+        let pipeline = shared.pipeline;
+        let effort = pipeline.effort(&stored);
+        let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(name, stored))?;
         if meta.generations != [generation] {
             return Ok(None);
         }
@@ -174,9 +179,11 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             generations: vec![generation],
         };
         let payload = shared.codec.encode(value)?;
-        shared
-            .pipeline
-            .wrap(&self.identity.entry_name(hash), &meta, payload)
+        let name = self.identity.entry_name(hash);
+        let (pipeline, effort) = (shared.pipeline, payload.len() as u64);
+        aside(&shared.codec, effort, || {
+            pipeline.wrap(&name, &meta, payload)
+        })
     }
 
     pub(super) async fn store(&self, hash: &KeyHash, entry: Bytes) -> Result<()> {
@@ -198,6 +205,15 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         self.remote
             .set(&self.generation_name, generation, None, self.deadline())
             .await
+    }
+}
+
+/// Compresses, decompresses and sums so many bytes; many of them aside.
+fn aside<V, T: Send>(codec: &impl Codec<V>, bytes: u64, work: impl FnOnce() -> T + Send) -> T {
+    if bytes < ASIDE_BYTES {
+        work()
+    } else {
+        codec.aside(work)
     }
 }
 

@@ -92,6 +92,12 @@ pub trait Codec<V>: Send + Sync + 'static {
     fn encode(&self, value: &V) -> Result<Vec<u8>>;
     /// The value of `bytes`; `value_corrupt` if they are none.
     fn decode(&self, bytes: &[u8]) -> Result<V>;
+
+    /// Runs work on bytes alone that takes long enough for others to go on meanwhile: a language whose threads take turns
+    /// gives up its turn around it.
+    fn aside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        work()
+    }
 }
 
 /// [`MessagePack`](https://msgpack.org) with named fields, for whatever `serde` knows.

@@ -113,6 +113,16 @@ impl Pipeline {
         Ok(entry.into())
     }
 
+    /// How many bytes [`Pipeline::open`] will go through, as far as `stored` says without being believed.
+    pub fn effort(&self, stored: &[u8]) -> u64 {
+        let frame = match self.format.framing {
+            Framing::Cachekit => header::unframe(self.format.id, stored),
+        };
+        let header = frame.and_then(|frame| header::parse(&stored[frame]));
+        let declared = header.map_or(0, |header| header.uncompressed_size);
+        declared.min(self.max_value_bytes).max(stored.len() as u64)
+    }
+
     /// What [`Pipeline::wrap`] was given, from the entry that was stored under `key`. The payload is a part of `stored`
     /// if it is not compressed.
     ///

@@ -43,6 +43,10 @@ impl Codec<Value> for Native {
             Err(DecodeFailure::Raised(raised)) => Err(interrupted(raised)),
         })
     }
+
+    fn aside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        attached(|py| py.detach(work))
+    }
 }
 
 /// What Python raised on the way, to be raised again unchanged.

@@ -463,3 +463,44 @@ def test_a_load_that_a_clear_overtakes_is_not_kept() -> None:
 def test_awaitables_are_not_made_by_hand(kind: Any) -> None:
     with pytest.raises(TypeError, match="cannot create"):
         kind()
+
+
+@pytest.mark.parametrize("operation", ["store", "read"])
+def test_other_threads_go_on_during_long_codec_work(operation: str) -> None:
+    @cache(backend="memory://", namespace=f"long work, {operation}", l1=False)
+    def function(x: int) -> bytes:
+        return b"x" * (32 << 20)
+
+    def another_comes_first() -> bool:
+        """Whether a thread that waits for the interpreter gets it before the call is over."""
+        order: list[str] = []
+        begin, begun = threading.Lock(), threading.Lock()
+        begin.acquire()
+        begun.acquire()
+
+        def other() -> None:
+            begun.release()
+            begin.acquire()
+            order.append("another thread")
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        begun.acquire()
+        begin.release()
+        if operation == "store":
+            function.refresh(1)
+        else:
+            function(1)
+        order.append("this one")
+        thread.join()
+        return order[0] == "another thread"
+
+    function(1)
+    interval = sys.getswitchinterval()
+    # Nobody else comes to run unless this thread lets go of the interpreter of its own accord.
+    sys.setswitchinterval(1000)
+    try:
+        # Once is proof; a busy machine may wake the other too late.
+        assert any(another_comes_first() for _ in range(20))
+    finally:
+        sys.setswitchinterval(interval)

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 
 use super::support::*;
@@ -217,8 +219,8 @@ fn an_entry_that_does_not_open_is_a_miss_and_is_replaced() {
     }
 }
 
-/// Refuses what contains "secret", and reads back nothing that contains "odd".
-struct Picky(MessagePack<String>);
+/// Refuses what contains "secret", and reads back nothing that contains "odd". Counts what was worth stepping aside for.
+struct Picky(MessagePack<String>, Arc<AtomicU32>);
 
 impl Codec<String> for Picky {
     fn serializer(&self) -> crate::generated::wire::Serializer {
@@ -238,6 +240,10 @@ impl Codec<String> for Picky {
             Ok(value)
         }
     }
+    fn aside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        work()
+    }
 }
 
 #[derive(Clone, Default)]
@@ -253,26 +259,52 @@ impl Notice for Heard {
     }
 }
 
+fn picky(
+    setup: &Setup,
+    builder: Builder,
+    aside: &Arc<AtomicU32>,
+) -> Cache<Near, Picky, Problem, Probe, Bench> {
+    let local = crate::l1::L1::new(crate::l1::Limits {
+        max_entries: 10,
+        max_bytes: 1 << 20,
+    });
+    builder
+        .build(
+            local.on_clock(Arc::clone(&setup.clock)),
+            Picky(MessagePack::new(), Arc::clone(aside)),
+            Some(Arc::new(setup.remote.clone())),
+            setup.process().bound.driver.clone(),
+        )
+        .expect("the options are valid")
+}
+
+#[test]
+fn only_long_work_is_worth_stepping_aside_for() {
+    let setup = Setup::new();
+    let aside = Arc::new(AtomicU32::new(0));
+    let through = |key: &str, value: String| {
+        let cache = picky(&setup, setup.builder(), &aside);
+        let served = now(cache.get_or_load(lookup(key), || async { Ok(value) })).expect("served");
+        (served.from, aside.swap(0, Ordering::Relaxed))
+    };
+    // It compresses to next to nothing: what counts is what it becomes.
+    let long = || "x".repeat(1 << 20);
+    assert_eq!(through("long", long()), (Source::Load, 1));
+    assert_eq!(through("long", String::new()), (Source::L2, 1));
+    assert_eq!(through("short", "x".to_owned()), (Source::Load, 0));
+    assert_eq!(through("short", String::new()), (Source::L2, 0));
+}
+
 #[test]
 fn a_value_that_cannot_be_stored_is_noticed_and_stays_here() {
     let mut setup = Setup::new();
     setup.options.max_value_bytes = 20;
     let heard = Heard::default();
-    let local = setup.process();
-    let cache: Cache<Near, Picky, Problem, Probe, Bench> = setup
-        .builder()
-        .notice(heard.clone())
-        .build(
-            crate::l1::L1::new(crate::l1::Limits {
-                max_entries: 10,
-                max_bytes: 1 << 20,
-            })
-            .on_clock(Arc::clone(&setup.clock)),
-            Picky(MessagePack::new()),
-            Some(Arc::new(setup.remote.clone())),
-            local.bound.driver.clone(),
-        )
-        .expect("the options are valid");
+    let cache = picky(
+        &setup,
+        setup.builder().notice(heard.clone()),
+        &Arc::default(),
+    );
     let call = |key: &str, value: &str| {
         let value = value.to_owned();
         now(cache.get_or_load(lookup(key), || async { Ok(value) }))
