@@ -12,8 +12,8 @@ static LOCK: Once<Py<PyAny>> = Once::new();
 
 /// The event loop's half of the event-loop driver.
 pub(crate) static ASYNCIO: Lazy = Lazy::new("cachekit._asyncio");
-/// `copy`, for exceptions.
-pub(crate) static COPY: Lazy = Lazy::new("copy");
+/// Exceptions for those who waited for another call.
+pub(crate) static RAISED: Lazy = Lazy::new("cachekit._raised");
 /// `collections`, for a named tuple.
 pub(crate) static COLLECTIONS: Lazy = Lazy::new("collections");
 /// `inspect`, for what it says of arguments that do not fit.

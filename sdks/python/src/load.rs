@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 
 use crate::errors;
 use crate::guard::attached;
-use crate::lazy::COPY;
+use crate::lazy::RAISED;
 use crate::local::{Share, Value};
 use crate::remote::Signals;
 
@@ -102,15 +102,15 @@ pub(crate) fn answer(
 /// An exception like the leader's for one who waited: raised to many, one object would gather all their tracebacks.
 fn equal(py: Python<'_>, raised: &Arc<Raised>) -> PyErr {
     let original = raised.error.value(py);
-    let copied = COPY
+    let made = RAISED
         .get(py)
-        .and_then(|copy| copy.call_method1("copy", (original,)))
+        .and_then(|module| module.call_method1("like", (original,)))
         .ok()
-        .filter(|copied| copied.get_type().is(original.get_type()) && !copied.is(original));
-    let Some(copied) = copied else {
+        .filter(|made| !made.is(original));
+    let Some(made) = made else {
         return raised.error.clone_ref(py);
     };
-    let error = PyErr::from_value(copied);
+    let error = PyErr::from_value(made);
     error.set_cause(py, Some(raised.error.clone_ref(py)));
     error
 }
