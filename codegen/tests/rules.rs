@@ -281,6 +281,25 @@ fn a_waiver_is_no_documentation() {
     assert_eq!(decided.doc, "Short.");
 }
 
+/// A parser that goes one call deeper with each comment or brace would abort on this.
+#[test]
+fn a_file_may_be_as_long_as_it_likes() {
+    let mut sources = common::real_spec();
+    let path = "spec/presets/dev.textproto";
+    let text = sources.text(path).expect("it is part of the spec");
+    let text = format!("{text}{}", "# '\n".repeat(200_000));
+    sources.insert(path, &text);
+    if let Err(found) = compile(&sources) {
+        panic!("{}", render_all(&found, &sources));
+    }
+    sources.insert(
+        path,
+        &text.replace("options {", &"options {".repeat(100_000)),
+    );
+    let found = compile(&sources).expect_err("no brace is closed");
+    assert_eq!(found.len(), 1);
+}
+
 #[test]
 fn the_readme_shows_messages_as_they_are() {
     let readme = fs::read_to_string(common::root().join("spec/README.md")).expect("it can be read");

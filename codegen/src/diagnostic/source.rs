@@ -21,10 +21,14 @@ const SPEC: &str = "spec";
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     files: BTreeMap<Arc<str>, Arc<str>>,
+    /// Files under `spec/` that no stage knows what to do with.
+    strays: Vec<String>,
+    /// Where a file ceases to be UTF-8; its text is a lossy one.
+    broken: BTreeMap<Arc<str>, usize>,
 }
 
 impl Sources {
-    /// Reads everything under `spec/` that is part of the spec, and the lock.
+    /// Reads everything under `spec/` that is part of the spec, and the lock; remembers what else there is.
     pub fn read(root: &Path) -> io::Result<Self> {
         let mut sources = Self::default();
         sources.read_folder(root, SPEC)?;
@@ -32,8 +36,9 @@ impl Sources {
     }
 
     fn read_folder(&mut self, root: &Path, folder: &str) -> io::Result<()> {
-        for entry in fs::read_dir(root.join(folder))? {
-            let entry = entry?;
+        let mut entries = fs::read_dir(root.join(folder))?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
@@ -41,9 +46,15 @@ impl Sources {
             if entry.file_type()?.is_dir() {
                 self.read_folder(root, &path)?;
             } else if is_input(&path) || path == crate::breaking::lock::PATH {
-                let text = fs::read_to_string(entry.path())
+                let bytes = fs::read(entry.path())
                     .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
-                self.insert(&path, &text);
+                let valid = std::str::from_utf8(&bytes).map_err(|error| error.valid_up_to());
+                self.insert(&path, &String::from_utf8_lossy(&bytes));
+                if let Err(at) = valid {
+                    self.broken.insert(Arc::from(path), at);
+                }
+            } else if name != "README.md" && !name.starts_with('.') && !name.ends_with('~') {
+                self.strays.push(path);
             }
         }
         Ok(())
@@ -64,6 +75,23 @@ impl Sources {
         let files = other.files.iter();
         self.files
             .extend(files.map(|(path, text)| (Arc::clone(path), Arc::clone(text))));
+        self.strays.extend_from_slice(&other.strays);
+        self.broken.extend(
+            other
+                .broken
+                .iter()
+                .map(|(path, at)| (Arc::clone(path), *at)),
+        );
+    }
+
+    /// Files under `spec/` that are no part of it, by path. What an editor leaves behind is not meant.
+    pub fn strays(&self) -> &[String] {
+        &self.strays
+    }
+
+    /// Files that are not UTF-8, and the first byte that is not.
+    pub fn broken(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.broken.iter().map(|(path, at)| (path, *at))
     }
 
     /// Text of a file.

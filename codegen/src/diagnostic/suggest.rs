@@ -13,7 +13,7 @@ pub fn closest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
                 name,
             )
         })
-        .filter(|(distance, name)| *distance <= 1 + wrong.len().min(name.len()) / 4)
+        .filter(|(distance, name)| *distance <= (1 + wrong.len().min(name.len()) / 4).min(3))
         .min_by_key(|(distance, name)| (*distance, *name))
         .map(|(_, name)| name)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, ReflectMessage, Value};
 
 use super::{KINDS, problem, scan};
 use crate::diagnostic::{Diagnostic, Sources, did_you_mean, one_of};
@@ -65,7 +65,8 @@ impl Document {
                 .help(did_you_mean(message_name, known.iter().map(String::as_str))),
             ]);
         };
-        if !KINDS.contains(&message_name) {
+        let Some((_, folder)) = KINDS.iter().find(|(kind, _)| *kind == message_name) else {
+            let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
             return Err(vec![
                 Diagnostic::new(
                     "header",
@@ -73,11 +74,26 @@ impl Document {
                     format!("a file cannot hold a `{message_name}` alone"),
                 )
                 .label("part of something else")
-                .help(one_of(KINDS)),
+                .help(one_of(&kinds)),
+            ]);
+        };
+        if path
+            .rsplit_once('/')
+            .is_none_or(|(parent, _)| parent != *folder)
+        {
+            let short = descriptor.name();
+            return Err(vec![
+                Diagnostic::new(
+                    "place",
+                    &message_span,
+                    format!("`{short}` does not belong in {path}"),
+                )
+                .help(format!(
+                    "move the file to {folder}/, or say here what it holds"
+                )),
             ]);
         }
-        let message = DynamicMessage::parse_text_format(descriptor, text)
-            .map_err(|error| vec![problem::of_text(&error, path, pool, sources)])?;
+        let message = values(&descriptor, path, text, pool, sources)?;
         let fields = scan::scan(text).ok_or_else(|| {
             let span = Span::new(path, 0..0);
             vec![Diagnostic::new(
@@ -101,6 +117,37 @@ impl Document {
             fields: Some(&self.fields),
             span: Span::new(&self.path, 0..0),
             comment: "",
+        }
+    }
+}
+
+/// The values, else everything that is wrong with them.
+///
+/// The parser stops at the first mistake: the field that holds it is blanked out, and the rest read again.
+fn values(
+    descriptor: &MessageDescriptor,
+    path: &Arc<str>,
+    text: &str,
+    pool: &DescriptorPool,
+    sources: &Sources,
+) -> Result<DynamicMessage, Vec<Diagnostic>> {
+    let mut text = scan::without_comments(text);
+    let mut found = Vec::new();
+    loop {
+        let error = match DynamicMessage::parse_text_format(descriptor.clone(), &text) {
+            Ok(message) if found.is_empty() => return Ok(message),
+            Ok(_) => return Err(found),
+            Err(error) => error,
+        };
+        let problem = problem::of_text(&error, path, pool, sources);
+        let at = problem.span.as_ref().map_or(0, |span| span.start);
+        found.push(problem);
+        match scan::field_around(&text, at) {
+            Some(range) => {
+                let spaces = " ".repeat(range.len());
+                text.replace_range(range, &spaces);
+            }
+            None => return Err(found),
         }
     }
 }

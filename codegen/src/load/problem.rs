@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use prost_reflect::{DescriptorPool, text_format};
+use prost_reflect::{DescriptorPool, DynamicMessage, Kind, text_format};
 
 use super::proto::repo_path;
-use super::{METRICS, SCHEMA};
+use super::{METRICS, SCHEMA, advice, scan};
 use crate::diagnostic::{Diagnostic, Sources, did_you_mean};
 use crate::model::Span;
 
@@ -57,7 +57,10 @@ fn of_label(
     sources: &Sources,
     rule: &'static str,
 ) -> Diagnostic {
-    let span = place(error, path).unwrap_or_else(|| Span::new(path, 0..0));
+    // What has no place is the end of the file, or the file as a whole.
+    let end = sources.text(path).map_or(0, |text| text.trim_end().len());
+    let whole = if rule == "syntax" { end..end } else { 0..0 };
+    let span = place(error, path).unwrap_or_else(|| Span::new(path, whole));
     let Some(inner) = error.diagnostic_source() else {
         return explain(
             &error.to_string(),
@@ -67,13 +70,42 @@ fn of_label(
             rule,
         );
     };
-    // An error inside `option (x) = { .. }` counts its bytes in a copy of the tokens; the name is looked for instead.
+    // An error inside `option (x) = { .. }` counts its bytes in a copy of the tokens: the text is read once more, and
+    // where that finds nothing, the name is looked for.
+    if let Some((error, span)) = in_braces(&span, pool, sources) {
+        let message = error.to_string();
+        return explain(&message, help(&error), &span, (pool, sources), "syntax");
+    }
     let message = inner.to_string();
     let span = quoted(&message)
         .first()
         .and_then(|name| sources.find_word(&span, name))
         .unwrap_or(span);
     explain(&message, help(inner), &span, (pool, sources), rule)
+}
+
+/// What is wrong between the braces of an option, and where.
+fn in_braces(
+    option: &Span,
+    pool: &DescriptorPool,
+    sources: &Sources,
+) -> Option<(text_format::ParseError, Span)> {
+    let text = sources.text(&option.file)?;
+    let rest = text.get(option.start..)?;
+    let open = rest.find('{')?;
+    let name = rest[..open].split(['(', ')']).nth(1)?;
+    let extension = pool.all_extensions().find(|it| it.name() == short(name))?;
+    let Kind::Message(message) = extension.kind() else {
+        return None;
+    };
+    let inside = scan::within_braces(&rest[open..])?;
+    let start = option.start + open + 1;
+    let error = DynamicMessage::parse_text_format(message, inside).err()?;
+    let end = start + inside.len();
+    let span = place(&error, &option.file).map_or(Span::new(&option.file, end..end), |span| {
+        Span::new(&option.file, start + span.start..start + span.end)
+    });
+    Some((error, span))
 }
 
 /// Place of the last label: the first may show an earlier declaration.
@@ -129,7 +161,15 @@ fn explain(
                 .map(|v| v.name().to_owned())
                 .filter(|name| !name.ends_with("_UNSPECIFIED"))
                 .collect();
-            diagnostic.help(did_you_mean(value, known.iter().map(String::as_str)))
+            // The short name, as Python and the docs have it, is a slip too.
+            let meant = known.iter().find(|name| {
+                let end = format!("_{}", value.to_uppercase());
+                name.ends_with(&end)
+            });
+            diagnostic.help(match meant {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => did_you_mean(value, known.iter().map(String::as_str)),
+            })
         }
         [name] if message.starts_with("import ") => {
             let known = [SCHEMA, METRICS].into_iter().flat_map(|folder| {
@@ -143,10 +183,25 @@ fn explain(
         [name] if message.ends_with("is not defined") => {
             let diagnostic =
                 Diagnostic::new(rule, span, format!("there is no `{name}`")).label("not defined");
-            let mut known: Vec<String> = pool.all_enums().map(|e| e.name().to_owned()).collect();
-            known.extend(pool.all_messages().map(|m| m.name().to_owned()));
+            let mut known: Vec<(String, String)> = pool
+                .all_enums()
+                .map(|found| (found.name().to_owned(), found.full_name().to_owned()))
+                .collect();
+            let messages = pool.all_messages();
+            known.extend(
+                messages.map(|found| (found.name().to_owned(), found.full_name().to_owned())),
+            );
             known.sort();
-            match crate::diagnostic::closest(short(name), known.iter().map(String::as_str)) {
+            let close =
+                crate::diagnostic::closest(short(name), known.iter().map(|(short, _)| &**short));
+            match close {
+                Some(close) if close == name => {
+                    let full = known.iter().find(|(short, _)| short == close);
+                    let full = full.map_or(close, |(_, full)| full);
+                    diagnostic.help(format!(
+                        "it is `{full}`: give the file its `package`, or write it out"
+                    ))
+                }
                 Some(close) => diagnostic.help(format!("did you mean `{close}`?")),
                 None => diagnostic.help(
                     help.unwrap_or_else(|| "declare it, or import the file that does".to_owned()),
@@ -154,23 +209,14 @@ fn explain(
             }
         }
         _ => {
-            let diagnostic = Diagnostic::new(rule, span, message.replace('\'', "`"));
-            match help.or_else(|| slip(message, &names)) {
+            let (words, advice) = advice::of(message, &names, span, sources);
+            let diagnostic = Diagnostic::new(rule, span, words.replace('\'', "`"));
+            match help.or(advice) {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
             }
         }
     }
-}
-
-/// A help line where what was found is nearly one of what was expected.
-fn slip(message: &str, names: &[&str]) -> Option<String> {
-    let (found, expected) = names.split_last()?;
-    if !message.contains("but found") {
-        return None;
-    }
-    let close = crate::diagnostic::closest(found, expected.iter().copied())?;
-    Some(format!("did you mean `{close}`?"))
 }
 
 /// What stands between single quotes.

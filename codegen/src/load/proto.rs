@@ -33,8 +33,9 @@ pub(super) fn repo_path(name: &str, sources: &Sources) -> Option<Arc<str>> {
         .find_map(|folder| sources.path(&format!("{folder}/{name}")).cloned())
 }
 
-/// Compiles every `.proto`; the schemas first, so that a metric's mistakes can be compared with what is legal.
-pub(super) fn compile(sources: &Sources) -> Result<DescriptorPool, Vec<Diagnostic>> {
+/// Compiles every `.proto` that can be, and says what is wrong with the others; the schemas first, so that a metric's
+/// mistakes can be compared with what is legal.
+pub(super) fn compile(sources: &Sources) -> (DescriptorPool, Vec<Diagnostic>) {
     let mut resolver = ChainFileResolver::new();
     resolver.add(InSources(sources.clone()));
     resolver.add(GoogleFileResolver::new());
@@ -55,11 +56,7 @@ pub(super) fn compile(sources: &Sources) -> Result<DescriptorPool, Vec<Diagnosti
             }
         }
     }
-    if found.is_empty() {
-        Ok(compiler.descriptor_pool())
-    } else {
-        Err(found)
-    }
+    (compiler.descriptor_pool(), found)
 }
 
 /// Comments and places of what the schemas declare.

@@ -10,6 +10,8 @@ use std::ops::Range;
 pub struct Field {
     /// Its name; in brackets for an extension.
     pub name: String,
+    /// Its place, from the name to the end of the value.
+    pub span: Range<usize>,
     /// Place of the name.
     pub name_span: Range<usize>,
     /// Comment lines directly above, without their `#`.
@@ -32,10 +34,75 @@ pub fn scan(text: &str) -> Option<Vec<Field>> {
     let mut scanner = Scanner {
         text,
         at: 0,
+        depth: 0,
         comment: Comment::default(),
     };
     let fields = scanner.fields(None)?;
     Some(fields)
+}
+
+/// The text with spaces in the place of its comments: the parser skips each of them one call deeper than the last.
+pub fn without_comments(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let (mut done, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' | b'\'' => quoted(&bytes[at..]).unwrap_or(1),
+            b'#' => {
+                let length = run(&bytes[at..], |byte| byte != b'\n');
+                plain.push_str(&text[done..at]);
+                plain.extend(std::iter::repeat_n(' ', length));
+                done = at + length;
+                length
+            }
+            _ => 1,
+        };
+    }
+    plain.push_str(&text[done..]);
+    plain
+}
+
+/// What stands between the brace that the text begins with and the one that closes it.
+pub fn within_braces(text: &str) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0);
+    loop {
+        at += match *bytes.get(at)? {
+            b'"' | b'\'' => quoted(&bytes[at..]).unwrap_or(1),
+            b'{' => {
+                depth += 1;
+                1
+            }
+            b'}' if depth == 1 => return text.get(1..at),
+            b'}' => {
+                depth -= 1;
+                1
+            }
+            b'/' if bytes.get(at + 1) == Some(&b'/') => return None,
+            _ => 1,
+        };
+    }
+}
+
+/// The innermost field around a place, with the separator behind it.
+pub fn field_around(text: &str, at: usize) -> Option<Range<usize>> {
+    let mut fields = scan(text)?;
+    let mut found: Option<Range<usize>> = None;
+    while let Some(field) = fields.into_iter().find(|field| field.span.contains(&at)) {
+        found = Some(field.span);
+        let inner = field
+            .values
+            .into_iter()
+            .find(|value| value.span.contains(&at));
+        fields = inner.and_then(|value| value.fields).unwrap_or_default();
+    }
+    let mut range = found?;
+    let rest = text[range.end..].trim_start();
+    if rest.starts_with([',', ';']) {
+        range.end = text.len() - rest.len() + 1;
+    }
+    Some(range)
 }
 
 /// Value of a header comment such as `# proto-file: x`, and its place.
@@ -77,8 +144,13 @@ enum Token {
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Messages that are open here.
+    depth: usize,
     comment: Comment,
 }
+
+/// Messages within messages that are read; no schema of ours comes near.
+const DEPTH: usize = 64;
 
 impl Scanner<'_> {
     /// Fields up to `end`, or up to the end of the file.
@@ -115,6 +187,7 @@ impl Scanner<'_> {
         } else {
             vec![self.value()?]
         };
+        let span = name_span.start..self.at;
         self.comment = Comment::default();
         self.skip();
         if matches!(self.peek_byte(), Some(b',' | b';')) {
@@ -122,6 +195,7 @@ impl Scanner<'_> {
         }
         Some(Field {
             name,
+            span,
             name_span,
             comment,
             values,
@@ -175,7 +249,12 @@ impl Scanner<'_> {
         match token {
             Token::Symbol(open @ (b'{' | b'<')) => {
                 self.comment = Comment::default();
+                self.depth += 1;
+                if self.depth > DEPTH {
+                    return None;
+                }
                 let fields = self.fields(Some(if open == b'{' { b'}' } else { b'>' }))?;
+                self.depth -= 1;
                 Some(Item {
                     span: start..self.at,
                     fields: Some(fields),
