@@ -129,6 +129,11 @@ impl OptionSpec {
         matches!(self.decided_by, Decider::Preset | Decider::PresetOnly)
     }
 
+    /// Whether it is a time, in seconds.
+    pub fn is_duration(&self) -> bool {
+        self.kind == OptionKind::Float && self.unit.as_deref() == Some("s")
+    }
+
     /// Whether it is a keyword of the decorator.
     pub fn is_keyword(&self) -> bool {
         matches!(self.decided_by, Decider::Preset | Decider::Caller)

@@ -37,7 +37,20 @@ impl Rule for AlertSelection {
                     );
                     continue;
                 };
-                for label_match in &selection.matches {
+                for (index, label_match) in selection.matches.iter().enumerate() {
+                    let mut earlier = selection.matches[..index].iter();
+                    if let Some(first) = earlier.find(|first| first.label == label_match.label) {
+                        let message = format!(
+                            "alert `{}` matches the label `{}` twice",
+                            alert.name, first.label
+                        );
+                        found.push(
+                            Diagnostic::new(self.name(), &label_match.label_span, message)
+                                .label("a series would have to match both")
+                                .related(&first.label_span, "first here")
+                                .help("put the values that count into one match"),
+                        );
+                    }
                     self.check_match(alert, metric, label_match, found);
                 }
             }

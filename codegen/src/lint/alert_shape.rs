@@ -1,9 +1,11 @@
 //! An alert's query means something: rates of counters, quantiles of histograms, ranges that Prometheus reads.
 
+use std::ops::RangeInclusive;
+
 use super::{Context, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::load::Document;
-use crate::model::{Alert, Measure, MetricKind, Selection, Span};
+use crate::model::{Alert, Measure, Metric, MetricKind, Selection, Span};
 
 pub(super) struct AlertShape;
 
@@ -32,12 +34,34 @@ impl Rule for AlertShape {
                     );
                 }
             }
-            if !alert.threshold.is_finite() {
-                report(
-                    "threshold",
-                    "compares with a number that is not finite".to_owned(),
-                    "set `threshold` to what the value is compared with",
-                );
+            let bounds = bounds(context, alert);
+            if !bounds.contains(&alert.threshold) {
+                let (least, most) = (bounds.start(), bounds.end());
+                let help = match alert.measure {
+                    Measure::Rate(_) => "set `threshold` above 0, and finite".to_owned(),
+                    Measure::Ratio { .. } => {
+                        "set `threshold` between 0 and 1: it is a part of a whole".to_owned()
+                    }
+                    Measure::Quantile { .. } => {
+                        format!(
+                            "set `threshold` between two bounds of the histogram: from {least} to {most}"
+                        )
+                    }
+                };
+                let message = format!("has the threshold {}, which says nothing", alert.threshold);
+                report("threshold", message, &help);
+            }
+            if let Measure::Ratio { part, whole } = &alert.measure
+                && part.metric == whole.metric
+                && context
+                    .spec
+                    .metric(&part.metric)
+                    .is_some_and(|metric| takes_all(metric, part, whole))
+            {
+                let message =
+                    "takes the part of a whole that is no larger: the ratio is always one"
+                        .to_owned();
+                report("ratio", message, "match in `part` what counts");
             }
             if let Measure::Quantile { q, .. } = alert.measure
                 && !(q > 0.0 && q < 1.0)
@@ -75,6 +99,47 @@ impl AlertShape {
             }
         }
     }
+}
+
+/// Thresholds that some values are above and some below.
+fn bounds(context: &Context<'_>, alert: &Alert) -> RangeInclusive<f64> {
+    const LEAST: f64 = f64::MIN_POSITIVE;
+    match &alert.measure {
+        Measure::Rate(_) => LEAST..=f64::MAX,
+        Measure::Ratio { .. } => LEAST..=(1.0 - f64::EPSILON),
+        Measure::Quantile { of, .. } => {
+            let buckets = context
+                .spec
+                .metric(&of.metric)
+                .map(|metric| &*metric.buckets);
+            // Of what has too few buckets, other rules speak.
+            match buckets {
+                Some([first, .., before_last, _]) => *first..=*before_last,
+                _ => f64::MIN..=f64::MAX,
+            }
+        }
+    }
+}
+
+/// Whether every series of the whole is one of the part.
+fn takes_all(metric: &Metric, part: &Selection, whole: &Selection) -> bool {
+    metric.labels.iter().all(|label| {
+        let taken = |of: &Selection| -> Vec<String> {
+            let found = of.matches.iter().find(|found| found.label == label.name);
+            found.map_or_else(
+                || label.values(),
+                |found| {
+                    found
+                        .values
+                        .iter()
+                        .map(|(value, _)| value.clone())
+                        .collect()
+                },
+            )
+        };
+        let of_part = taken(part);
+        taken(whole).iter().all(|value| of_part.contains(value))
+    })
 }
 
 /// Place of a field's value in the alert's file.

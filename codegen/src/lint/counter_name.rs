@@ -12,7 +12,7 @@ impl Rule for CounterName {
     }
 
     fn about(&self) -> &'static str {
-        "a counter's name ends in `_total` and no other's does; every name is `cachekit_` and lower case"
+        "a counter's name ends in `_total` and no other's does; every name is `cachekit_`, lower case, and no series of a histogram"
     }
 
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
@@ -55,6 +55,13 @@ fn wrong(metric: &Metric) -> Option<(String, String)> {
         return Some((
             format!("`{name}` does not begin with `cachekit_`"),
             format!("cachekit_{name}"),
+        ));
+    }
+    let series = ["_bucket", "_count", "_sum"];
+    if let Some(stem) = series.iter().find_map(|suffix| name.strip_suffix(suffix)) {
+        return Some((
+            format!("`{name}` ends as a series of a histogram does"),
+            stem.to_owned(),
         ));
     }
     match (

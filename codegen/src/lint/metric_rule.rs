@@ -2,7 +2,7 @@
 
 use super::{Context, Rule};
 use crate::diagnostic::Diagnostic;
-use crate::model::MetricKind;
+use crate::model::{LabelKind, MetricKind};
 
 pub(super) struct MetricRule;
 
@@ -12,7 +12,7 @@ impl Rule for MetricRule {
     }
 
     fn about(&self) -> &'static str {
-        "every message under spec/metrics has a metric's kind and name, in the file of that name"
+        "every message under spec/metrics has a metric's kind and name and labels with values, in the file of that name"
     }
 
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
@@ -30,6 +30,21 @@ impl Rule for MetricRule {
                         "add `option (cachekit.spec.v1.metric) = { kind: METRIC_KIND_.. name: \"cachekit_..\" };`",
                     ),
                 );
+            }
+            for label in &metric.labels {
+                if let LabelKind::Enum(values) = &label.kind
+                    && values.values.is_empty()
+                {
+                    let message = format!(
+                        "label `{}` of `{}` can have no value",
+                        label.name, metric.name
+                    );
+                    found.push(
+                        Diagnostic::new(self.name(), &label.span, message)
+                            .related(&values.span, "this enum has none")
+                            .help("add the values to the enum"),
+                    );
+                }
             }
             let expected = format!("spec/metrics/{}.proto", metric.field);
             if *metric.span.file != *expected {

@@ -6,6 +6,7 @@ mod alert_selection;
 mod alert_shape;
 mod blank;
 mod caller_option;
+mod control_character;
 mod counter_name;
 mod default_out_of_range;
 mod default_preset;
@@ -54,6 +55,7 @@ static RULES: &[&dyn Rule] = &[
     &alert_selection::AlertSelection,
     &alert_shape::AlertShape,
     &caller_option::CallerOption,
+    &control_character::ControlCharacter,
     &counter_name::CounterName,
     &default_out_of_range::DefaultOutOfRange,
     &default_preset::DefaultPreset,

@@ -6,6 +6,23 @@ use crate::model::{Decider, OptionKind, OptionSpec};
 
 pub(super) struct OptionRule;
 
+/// Units that every output can say.
+const UNITS: &[&str] = &["s", "bytes", "entries"];
+
+/// What `presets.py` imports, or Python has.
+const TYPES: &[&str] = &[
+    "Backend",
+    "Callable",
+    "L1Limits",
+    "None",
+    "bool",
+    "bytes",
+    "float",
+    "int",
+    "str",
+    "timedelta",
+];
+
 impl Rule for OptionRule {
     fn name(&self) -> &'static str {
         "option_rule"
@@ -20,6 +37,24 @@ impl Rule for OptionRule {
             for (message, help) in problems(option) {
                 let message = format!("option `{}` {message}", option.name);
                 found.push(Diagnostic::new(self.name(), &option.span, message).help(help));
+            }
+            if let Some(env) = &option.env {
+                let mut others = context
+                    .spec
+                    .options
+                    .iter()
+                    .take_while(|other| other.name != option.name);
+                if let Some(other) = others.find(|other| other.env.as_ref() == Some(env)) {
+                    let message = format!(
+                        "options `{}` and `{}` both read `{env}`",
+                        other.name, option.name
+                    );
+                    found.push(
+                        Diagnostic::new(self.name(), &option.span, message)
+                            .related(&other.span, "the other is here")
+                            .help("give one of them a variable of its own"),
+                    );
+                }
             }
             for name in &option.env_presets {
                 // That `default` is there is a rule of its own.
@@ -41,6 +76,40 @@ impl Rule for OptionRule {
             }
         }
     }
+}
+
+/// What is wrong with the range, if something is.
+fn range(option: &OptionSpec) -> Option<(String, String)> {
+    let problem = |message: &str, help: &str| Some((message.to_owned(), help.to_owned()));
+    let bounds = || option.min.into_iter().chain(option.max);
+    if bounds().any(|bound| !bound.is_finite()) {
+        return problem(
+            "has a range that is not finite",
+            "leave out what has no bound",
+        );
+    }
+    let whole = option.kind == OptionKind::Uint;
+    if whole && bounds().any(|bound| bound < 0.0 || bound.fract() != 0.0) {
+        return problem(
+            "is a whole number and its range is not",
+            "use whole numbers from 0 on",
+        );
+    }
+    if option.is_duration() && bounds().any(|bound| bound < 0.0) {
+        return problem(
+            "is a duration and may be negative",
+            "begin its range at 0 or later",
+        );
+    }
+    let (min, max) = (option.min?, option.max?);
+    let message = format!("has the range {min} to {max}, which is empty");
+    if min > max {
+        return problem(&message, "swap `min` and `max`");
+    }
+    if option.exclusive_min && min >= max {
+        return problem(&message, "leave `exclusive_min` out");
+    }
+    None
 }
 
 fn problems(option: &OptionSpec) -> Vec<(String, String)> {
@@ -66,14 +135,17 @@ fn problems(option: &OptionSpec) -> Vec<(String, String)> {
             "leave `min`, `max` and `unit` out",
         );
     }
-    if let (Some(min), Some(max)) = (option.min, option.max)
-        && min > max
+    if let Some(unit) = &option.unit
+        && !UNITS.contains(&unit.as_str())
     {
         report(
-            &format!("has the range {min} to {max}, which is empty"),
-            "swap `min` and `max`",
+            &format!("has the unit `{unit}`"),
+            &did_you_mean(unit, UNITS.iter().copied()),
         );
     }
+    problems.extend(range(option));
+    let mut report =
+        |message: &str, help: &str| problems.push((message.to_owned(), help.to_owned()));
     if option.exclusive_min && option.min.is_none() {
         report(
             "excludes a minimum that it does not have",
@@ -97,6 +169,34 @@ fn problems(option: &OptionSpec) -> Vec<(String, String)> {
             "names an environment variable that no shell can set",
             "upper case with underscores",
         );
+    }
+    if option
+        .env_scale
+        .is_some_and(|scale| !(scale.is_finite() && scale > 0.0))
+    {
+        report(
+            "multiplies its environment variable by what is no factor",
+            "set `env_scale` above 0",
+        );
+    }
+    if let Some(python_type) = &option.python_type {
+        let known = python_type.matches('[').count() == python_type.matches(']').count();
+        let name = |part: &str| part.trim().split('[').next().unwrap_or_default().to_owned();
+        let unknown = python_type
+            .split('|')
+            .map(name)
+            .find(|name| !TYPES.contains(&name.as_str()));
+        if let Some(unknown) = unknown {
+            report(
+                &format!("has the Python type `{unknown}`, which the package does not import"),
+                &did_you_mean(&unknown, TYPES.iter().copied()),
+            );
+        } else if !known {
+            report(
+                &format!("has the Python type `{python_type}`"),
+                "close every bracket",
+            );
+        }
     }
     problems
 }

@@ -49,6 +49,15 @@ pub(super) fn of(loaded: &Loaded, descriptor: &EnumDescriptor) -> Enum {
     }
 }
 
+/// Words that cannot be a field's name in Rust.
+pub const RUST_KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
 /// `remote_operations` to `RemoteOperations`; an underscore stays between digits, `xxh3_64` to `Xxh3_64`.
 pub fn pascal(name: &str) -> String {
     let mut pascal = String::with_capacity(name.len());

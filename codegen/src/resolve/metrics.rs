@@ -16,7 +16,7 @@ pub(super) fn all(resolver: &mut Resolver<'_>) -> Vec<Metric> {
         .all_messages()
         .filter(|message| {
             let path = loaded.places.path(&message.parent_file());
-            path.is_some_and(|path| path.starts_with(METRICS))
+            path.is_some_and(|path| path.starts_with(METRICS)) && !message.is_map_entry()
         })
         .collect();
     messages.sort_by_key(|message| {
@@ -87,6 +87,7 @@ fn label(loaded: &Loaded, field: &FieldDescriptor) -> Label {
     let kind = match field.kind() {
         Kind::Enum(found) if !field.is_list() => LabelKind::Enum(enums::of(loaded, &found)),
         Kind::Bool if !field.is_list() => LabelKind::Bool,
+        _ if field.is_map() => LabelKind::Unbounded("map".to_owned()),
         _ if field.is_list() => {
             LabelKind::Unbounded(format!("repeated {}", super::wire::type_name(field)))
         }

@@ -13,7 +13,7 @@ mod wire;
 
 use prost_reflect::Kind;
 
-pub use enums::{pascal, screaming, snake};
+pub use enums::{RUST_KEYWORDS, pascal, screaming, snake};
 
 use crate::RuleInfo;
 use crate::diagnostic::{Diagnostic, Sources, one_of};

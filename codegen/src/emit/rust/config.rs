@@ -71,11 +71,6 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
     Ok(config.render()?)
 }
 
-/// Whether its type in Rust is a `Duration`.
-pub(super) fn is_duration(option: &OptionSpec) -> bool {
-    option.kind == OptionKind::Float && option.unit.as_deref() == Some("s")
-}
-
 /// Whether its type in Rust is an `Option`.
 pub(super) fn is_optional(option: &OptionSpec) -> bool {
     option.none.is_some() || !option.preset_decides()
@@ -85,7 +80,7 @@ fn rust_type(spec: &Spec, option: &OptionSpec) -> String {
     let inner = match &option.kind {
         OptionKind::Bool => "bool".to_owned(),
         OptionKind::Uint => "u64".to_owned(),
-        OptionKind::Float if is_duration(option) => "Duration".to_owned(),
+        OptionKind::Float if option.is_duration() => "Duration".to_owned(),
         OptionKind::Float => "f64".to_owned(),
         OptionKind::Text => match option.decided_by {
             Decider::PresetOnly => "&'static str".to_owned(),
@@ -126,7 +121,7 @@ fn check(option: &OptionSpec) -> Option<Check> {
         format!("self.{}", option.name)
     };
     let bound = |bound: f64| {
-        if is_duration(option) {
+        if option.is_duration() {
             duration(bound)
         } else if option.kind == OptionKind::Uint {
             integer(whole(bound))
@@ -144,7 +139,7 @@ fn check(option: &OptionSpec) -> Option<Check> {
         (None, Some(max)) => format!("{place} <= {max}"),
         (None, None) => return None,
     };
-    let shown = if is_duration(option) {
+    let shown = if option.is_duration() {
         format!("{place}.as_secs_f64()")
     } else {
         place

@@ -6,6 +6,7 @@ use super::{Variant, docs, float};
 use crate::emit::Fault;
 use crate::emit::text::{generated, quoted, sentence};
 use crate::model::{Label, LabelKind, Metric, MetricKind, Spec};
+use crate::resolve::RUST_KEYWORDS;
 
 #[derive(Template)]
 #[template(path = "rust/metrics.rs.jinja", escape = "none")]
@@ -161,12 +162,9 @@ fn view(metric: &Metric) -> Result<View, Fault> {
     })
 }
 
-/// The label as a variable, which may not be a keyword: `r#type`.
+/// The label as a variable, which may not be a keyword: `r#type`. What cannot be written so is no label's name.
 fn local(label: &Label) -> String {
-    const KEYWORDS: [&str; 8] = [
-        "type", "match", "loop", "move", "ref", "where", "use", "mod",
-    ];
-    if KEYWORDS.contains(&label.name.as_str()) {
+    if RUST_KEYWORDS.contains(&label.name.as_str()) {
         format!("r#{}", label.name)
     } else {
         label.name.clone()

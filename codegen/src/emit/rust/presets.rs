@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::config::{is_duration, is_optional};
+use super::config::is_optional;
 use super::{docs, duration, float, integer};
 use crate::emit::Fault;
 use crate::emit::text::{generated, quoted};
@@ -86,7 +86,7 @@ fn value(spec: &Spec, option: &OptionSpec, value: Option<&Value>) -> String {
     let inner = match value {
         Value::Bool(value) => value.to_string(),
         Value::Uint(value) => integer(*value),
-        Value::Float(value) if is_duration(option) => duration(*value),
+        Value::Float(value) if option.is_duration() => duration(*value),
         Value::Float(value) => float(*value),
         Value::Text(value) if option.decided_by == Decider::Preset => {
             format!("Cow::Borrowed({})", quoted(value))
