@@ -453,3 +453,64 @@ fn python_reads_what_is_emitted() {
         );
     }
 }
+
+/// What a comment says is shown, whatever marks it has for the language that shows it.
+#[test]
+fn words_end_no_docstring_no_cell_and_no_tag() {
+    const WORDS: &str = r#"C:\new """x""" */ `a|b` | <b> [c] {{ d }} "e""#;
+    let mut sources = real_spec();
+    let mut replace = |path: &str, from: &str, to: &str| {
+        let text = sources.text(path).expect("it is part of the spec");
+        assert!(text.contains(from), "{path} does not say {from}");
+        let text = text.replace(from, to);
+        sources.insert(path, &text);
+    };
+    let escaped = WORDS.replace('\\', r"\\").replace('"', "\\\"");
+    replace(
+        "spec/schema/cachekit/spec/v1/preset.proto",
+        "Most entries that the in-process tier of one function holds.",
+        WORDS,
+    );
+    replace(
+        "spec/presets/dev.textproto",
+        "A developer's machine: short lifetime, what cannot be cached raises.",
+        &escaped,
+    );
+    replace(
+        "spec/errors.textproto",
+        "Stored bytes do not open.",
+        &escaped,
+    );
+    replace(
+        "spec/envelopes/plain.textproto",
+        "Checked, not compressed.",
+        &escaped,
+    );
+    let files = emitted(&compiled(&sources));
+
+    let script = "import ast, sys\nfor node in ast.walk(ast.parse(sys.stdin.read())):\n    \
+                  if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant): print(node.value.value)\n";
+    for (name, times) in [("exceptions", 1), ("options", 1), ("presets", 7)] {
+        let text = &files[&format!("sdks/python/python/cachekit/{name}.py")];
+        let mut python = Command::new("python3")
+            .args(["-W", "error", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let mut stdin = python.stdin.take().expect("it is piped");
+        std::io::Write::write_all(&mut stdin, text.as_bytes()).expect("it reads");
+        drop(stdin);
+        let done = python.wait_with_output().expect("it ends");
+        assert!(done.status.success(), "{name}.py is no Python");
+        let shown = String::from_utf8(done.stdout).expect("it is text");
+        assert_eq!(shown.matches(WORDS).count(), times, "{name}.py:\n{shown}");
+    }
+    let shown = WORDS.replace('|', r"\|").replace('<', r"\<");
+    for (name, times) in [("errors", 1), ("envelopes", 1), ("presets", 1)] {
+        let text = &files[&format!("docs/reference/{name}.md")];
+        assert_eq!(text.matches(&shown).count(), times, "{name}.md");
+    }
+    let shown = WORDS.replace('<', r"\<").replace("[c]", r"\[c\]");
+    assert!(files["runtime/src/generated/config.rs"].contains(&shown));
+}

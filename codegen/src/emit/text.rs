@@ -86,9 +86,53 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Text that can stand in a docstring of Python: nothing in it ends the docstring or escapes what follows.
+pub(super) fn docstring(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace("\"\"\"", "\\\"\\\"\\\"");
+    match escaped.strip_suffix('"') {
+        Some(rest) if !rest.ends_with('\\') => format!("{rest}\\\""),
+        _ => escaped,
+    }
+}
+
+/// Markdown in which `marks` stand for themselves, but for what is code.
+pub(super) fn literally(text: &str, marks: &[char]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, part) in text.split('`').enumerate() {
+        if at > 0 {
+            out.push('`');
+        }
+        for c in part.chars() {
+            if at % 2 == 0 && marks.contains(&c) {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn docstrings_hold_every_text() {
+        assert_eq!(docstring("plain \"x\" y"), "plain \"x\" y");
+        assert_eq!(
+            docstring("C:\\new \"\"\"x\"\"\""),
+            "C:\\\\new \\\"\\\"\\\"x\\\"\\\"\\\""
+        );
+        assert_eq!(docstring("say \"x\""), "say \"x\\\"");
+    }
+
+    #[test]
+    fn code_is_left_alone() {
+        assert_eq!(
+            literally("`<a>` <b> `[c]` [d]", &['<', '[', ']']),
+            "`<a>` \\<b> `[c]` \\[d\\]"
+        );
+    }
 
     #[test]
     fn lines_are_filled_and_never_over_full() {

@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use super::cell;
+use super::{cell, prose};
 use crate::emit::Fault;
-use crate::emit::text::{generated, line};
+use crate::emit::text::generated;
 use crate::model::{Format, Spec, StepKind};
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
         .filter(|found| found.full_name.starts_with("cachekit.wire."));
     let messages = spec.wire_messages.iter().map(|message| MessageRow {
         name: message.name.clone(),
-        doc: line(&message.doc),
+        doc: prose(&message.doc),
         fields: message
             .fields
             .iter()
@@ -79,7 +79,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
                     values.map(|value| (value.number, value.short.clone(), cell(&value.doc)));
                 EnumRow {
                     name: found.name.clone(),
-                    doc: line(&found.doc),
+                    doc: prose(&found.doc),
                     values: values.collect(),
                 }
             })
@@ -106,8 +106,8 @@ fn row(spec: &Spec, format: &Format) -> FormatRow {
         } else {
             format!("{} (`{:02x}`)", format.id, format.id)
         },
-        summary: format.summary.clone(),
-        doc: line(&format.doc),
+        summary: cell(&format.summary),
+        doc: prose(&format.doc),
         presets: presets.join(", "),
         steps: format
             .steps
@@ -119,7 +119,7 @@ fn row(spec: &Spec, format: &Format) -> FormatRow {
         } else {
             Vec::new()
         },
-        framing: line(&format.framing.doc),
+        framing: prose(&format.framing.doc),
     }
 }
 
@@ -131,12 +131,12 @@ fn describe(step: &StepKind) -> String {
             min_bytes,
         } => format!(
             "From {min_bytes} bytes on, and where it shrinks: {}",
-            line(&algorithm.doc)
+            prose(&algorithm.doc)
         ),
         StepKind::Checksum { algorithm } => {
-            format!("A digest is appended: {}", line(&algorithm.doc))
+            format!("A digest is appended: {}", prose(&algorithm.doc))
         }
-        StepKind::Seal { cipher } => format!("Sealed: {}", line(&cipher.doc)),
+        StepKind::Seal { cipher } => format!("Sealed: {}", prose(&cipher.doc)),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use askama::Template;
 
-use super::cell;
+use super::{cell, prose};
 use crate::emit::Fault;
 use crate::emit::ops::expression;
-use crate::emit::text::{generated, line, sentence};
+use crate::emit::text::{generated, sentence};
 use crate::model::{Label, LabelKind, MetricKind, Spec};
 
 #[derive(Template)]
@@ -60,7 +60,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
                 .map(|label| label.values().len())
                 .product(),
             summary: cell(&sentence(&metric.doc)),
-            doc: line(&metric.doc),
+            doc: prose(&metric.doc),
             buckets: buckets.join(", "),
             values: metric.labels.iter().flat_map(values).collect(),
         }
@@ -69,7 +69,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
         name: alert.name.clone(),
         severity: alert.severity.short.clone(),
         summary: alert.summary.clone(),
-        doc: line(&alert.doc),
+        doc: prose(&alert.doc),
         runbook: alert.runbook.clone(),
         hold: alert.hold.clone(),
         expression: expression(alert),

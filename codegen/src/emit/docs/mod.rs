@@ -6,7 +6,7 @@ mod presets;
 
 use askama::Template;
 
-use super::text::{generated, line};
+use super::text::{generated, line, literally};
 use super::{Fault, Output};
 use crate::model::Spec;
 
@@ -71,9 +71,14 @@ fn errors(spec: &Spec) -> Result<String, Fault> {
     Ok(page.render()?)
 }
 
+/// Text as it is, on one line: a tag in it is no tag.
+fn prose(text: &str) -> String {
+    literally(&line(text), &['<'])
+}
+
 /// Text that can stand in a table.
 fn cell(text: &str) -> String {
-    line(text).replace('|', "\\|")
+    prose(text).replace('|', "\\|")
 }
 
 /// Bytes or a plain number, as people read them: `256 MiB (268435456)`.
@@ -102,6 +107,6 @@ mod tests {
 
     #[test]
     fn a_bar_does_not_end_a_cell() {
-        assert_eq!(cell("a | b\nc"), "a \\| b c");
+        assert_eq!(cell("a | b\nc <d>"), "a \\| b c \\<d>");
     }
 }

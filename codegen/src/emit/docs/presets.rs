@@ -2,9 +2,9 @@
 
 use askama::Template;
 
-use super::{cell, size};
+use super::{cell, prose, size};
 use crate::emit::Fault;
-use crate::emit::text::{capitalized, generated, line, range};
+use crate::emit::text::{capitalized, generated, range};
 use crate::model::{Decider, OptionKind, OptionSpec, Preset, Spec, Value};
 
 #[derive(Template)]
@@ -54,7 +54,7 @@ pub(super) fn presets(spec: &Spec) -> Result<String, Fault> {
         decorator: decorator(preset),
         constant: preset.name.to_uppercase(),
         summary: cell(&preset.summary),
-        why: line(&preset.doc),
+        why: prose(&preset.doc),
         extends: preset.extends.clone().unwrap_or_default(),
     });
     let decided = spec.options.iter().filter(|option| option.preset_decides());
@@ -95,7 +95,7 @@ pub(super) fn options(spec: &Spec) -> Result<String, Fault> {
                 .env
                 .as_ref()
                 .map_or(String::new(), |env| format!("`{env}`")),
-            doc: line(&option.doc),
+            doc: prose(&option.doc),
             facts: facts(option),
             values: values
                 .map(|preset| shown(preset, option).unwrap_or_default())

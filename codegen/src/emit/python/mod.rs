@@ -5,7 +5,7 @@ mod presets;
 
 use askama::Template;
 
-use super::text::{generated, quoted};
+use super::text::{docstring, generated, quoted};
 use super::{Fault, Output};
 use crate::model::{OptionKind, OptionSpec, Spec, Value};
 
@@ -87,7 +87,7 @@ fn exceptions(spec: &Spec) -> Result<String, Fault> {
             .map(|class| Class {
                 name: class.name.clone(),
                 bases: class.bases.join(", "),
-                doc: class.doc.clone(),
+                doc: docstring(&class.doc),
             })
             .collect(),
         errors: spec

@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{WIDTH, choices, literal, python_type};
 use crate::emit::Fault;
-use crate::emit::text::{generated, line, quoted};
+use crate::emit::text::{docstring, generated, line, quoted};
 use crate::model::{OptionSpec, Spec};
 
 /// The options that the mapping `l1` may hold.
@@ -31,7 +31,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
     let view = Module {
         generated: generated("spec/schema/cachekit/spec/v1/preset.proto and spec/presets"),
         limits: limits
-            .map(|option| (option.name.clone(), line(&option.doc)))
+            .map(|option| (option.name.clone(), docstring(&line(&option.doc))))
             .collect(),
         options: spec
             .options

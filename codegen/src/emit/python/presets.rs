@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::{WIDTH, choices, literal, python_type};
 use crate::emit::Fault;
-use crate::emit::text::{capitalized, generated, line, quoted, range, wrap};
+use crate::emit::text::{capitalized, docstring, generated, line, quoted, range, wrap};
 use crate::model::{OptionSpec, Preset, Spec, Value};
 
 #[derive(Template)]
@@ -82,7 +82,7 @@ fn method(spec: &Spec, preset: &Preset) -> Method {
             preset.name.clone()
         },
         name: quoted(&preset.name),
-        summary: line(&preset.summary),
+        summary: docstring(&line(&preset.summary)),
         keywords: spec
             .options
             .iter()
@@ -122,7 +122,7 @@ fn docs(spec: &Spec, option: &OptionSpec, default: Option<&Value>) -> String {
         };
         facts.push(format!("Default: {default}."));
     }
-    hanging(&facts.join(" ")).join("\n")
+    hanging(&docstring(&facts.join(" "))).join("\n")
 }
 
 /// Lines of a docstring's entry: twelve columns of indent, and four more from the second line on.

@@ -9,7 +9,7 @@ mod wire;
 
 use askama::Template;
 
-use super::text::{generated, paragraphs, wrap};
+use super::text::{generated, literally, paragraphs, wrap};
 use super::{Fault, Output};
 use crate::model::{Enum, EnumValue, Spec};
 
@@ -47,7 +47,8 @@ pub(super) fn emit(spec: &Spec) -> Result<Vec<Output>, Fault> {
 fn docs(doc: &str) -> String {
     let paragraphs: Vec<String> = paragraphs(doc)
         .iter()
-        .map(|paragraph| format!("/// {}", wrap(paragraph, DOC_WIDTH, 0).join("\n/// ")))
+        .map(|paragraph| literally(paragraph, &['<', '[', ']']))
+        .map(|paragraph| format!("/// {}", wrap(&paragraph, DOC_WIDTH, 0).join("\n/// ")))
         .collect();
     paragraphs.join("\n///\n")
 }
