@@ -122,6 +122,9 @@ fn write(tree: &Tree) -> Result<ExitCode, Failure> {
 
 fn check(tree: &Tree) -> Result<ExitCode, Failure> {
     let findings = tree.check()?;
+    if let Some(why) = tree.untracked_because()? {
+        eprintln!("codegen check: {why}, so what git tracks was not looked at");
+    }
     for finding in &findings {
         eprintln!("{finding}");
     }

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -135,6 +136,40 @@ fn what_cannot_be_read_ends_with_two() {
         codegen(empty.path(), &["codegen", "bogus"]).status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn without_git_the_rest_is_checked_all_the_same() {
+    let root = workspace();
+    succeeds(&codegen(root.path(), &[]));
+    let check = |path: &OsStr| {
+        Command::new(env!("CARGO_BIN_EXE_codegen"))
+            .args(["check", "--root"])
+            .arg(root.path())
+            .env("PATH", path)
+            .output()
+            .expect("the generator runs")
+    };
+    let path = std::env::var_os("PATH").expect("there is a path");
+    let outside = check(&path);
+    succeeds(&outside);
+    let said = text(&outside.stderr);
+    assert!(said.contains("not a git repository"), "{said}");
+
+    // A folder that has rustfmt and no git.
+    let rustc = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = text(&rustc.expect("there is a toolchain").stdout);
+    let absent = check(Path::new(sysroot.trim()).join("bin").as_os_str());
+    succeeds(&absent);
+    let said = text(&absent.stderr);
+    assert_eq!(
+        said,
+        "codegen check: git is not installed, so what git tracks was not looked at\n"
+    );
+
+    fs::write(root.path().join("docs/reference/errors.md"), "").expect("it can be written");
+    let said = fails(&check(&path), 1);
+    assert!(said.contains("stale: docs/reference/errors.md:1"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writing and checking, in a repository made for the purpose.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cachekit_codegen::emit::Output;
@@ -115,6 +115,68 @@ fn a_hand_edit_is_found() {
         check(folder.path(), outputs()),
         [Finding::Edited("python/b.py".to_owned())]
     );
+}
+
+#[test]
+fn line_ends_are_no_hand_edit() {
+    let folder = repository();
+    let path = folder.path().join("python/b.py");
+    let text = fs::read_to_string(&path).expect("it was written");
+    fs::write(&path, text.replace('\n', "\r\n")).expect("it can be written");
+    assert_eq!(
+        check(folder.path(), outputs()),
+        [Finding::LineEnds("python/b.py".to_owned())]
+    );
+}
+
+#[test]
+fn what_cannot_be_written_leaves_the_tree_as_it_was() {
+    let folder = repository();
+    let mut changed = vec![
+        output("docs/reference/a.md", "changed\n"),
+        output("docs/reference/new.md", "new\n"),
+    ];
+    let blocked = folder.path().join("python/c.py");
+    fs::create_dir_all(blocked.join("d")).expect("a folder can be made");
+    changed.push(output("python/b.py", "B = 1\n"));
+    changed.push(output("python/c.py", "C = 1\n"));
+    let before = listed(folder.path());
+    let problem = tree(folder.path(), changed)
+        .write()
+        .expect_err("a folder is in the way");
+    assert!(problem.to_string().contains("python/c.py"), "{problem}");
+    assert_eq!(listed(folder.path()), before);
+    assert_eq!(check(folder.path(), outputs()), []);
+}
+
+/// Every file outside `.git`.
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() && !path.ends_with(".git") {
+            files.extend(listed(&path));
+        }
+        files.push(path);
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn runs_at_once_write_whole_files() {
+    let folder = repository();
+    fs::remove_dir_all(folder.path().join("docs")).expect("it can be removed");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                tree(folder.path(), outputs())
+                    .write()
+                    .expect("it can be written");
+            });
+        }
+    });
+    assert_eq!(check(folder.path(), outputs()), []);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub enum Finding {
     Missing(String),
     /// An output that differs, and git has it as it should be.
     Edited(String),
+    /// An output that differs in nothing but how its lines end.
+    LineEnds(String),
     /// An output that differs: the spec or the generator changed since.
     Stale {
         /// The file.
@@ -41,6 +43,10 @@ impl fmt::Display for Finding {
             Self::Edited(path) => write!(
                 f,
                 "edited by hand: {path}\n  help: change the spec or a template, then run `cargo run codegen`"
+            ),
+            Self::LineEnds(path) => write!(
+                f,
+                "line ends: {path} has carriage returns\n  help: run `cargo run codegen`, and let the editor keep `\\n`"
             ),
             Self::Stale { path, line } => write!(
                 f,
@@ -87,7 +93,14 @@ impl Tree {
                 None => findings.push(Finding::Missing(path.clone())),
                 Some(found) if found != *bytes => {
                     let staged = git::staged(&self.root, path)?;
-                    findings.push(if staged.as_ref() == Some(bytes) {
+                    let plain: Vec<u8> = found
+                        .iter()
+                        .copied()
+                        .filter(|byte| *byte != b'\r')
+                        .collect();
+                    findings.push(if plain == *bytes {
+                        Finding::LineEnds(path.clone())
+                    } else if staged.as_ref() == Some(bytes) {
                         Finding::Edited(path.clone())
                     } else {
                         Finding::Stale {
@@ -179,9 +192,10 @@ impl Tree {
     }
 }
 
-/// The generator's own sources hold its mark, and the lock is `release`'s to write.
+/// The generator's own sources hold its mark, the lock is `release`'s to write, and what begins with a dot in a folder
+/// is another run's, on its way to its place.
 fn may_be_generated(path: &str) -> bool {
-    !path.starts_with("codegen/") && path != crate::breaking::lock::PATH
+    !path.starts_with("codegen/") && !path.contains("/.") && path != crate::breaking::lock::PATH
 }
 
 /// First line, from 1, in which two files differ.

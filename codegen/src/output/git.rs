@@ -1,9 +1,10 @@
 //! What git knows about the tree.
 //!
 //! Through its command, which reads the user's ignore rules as they are. Outside a work tree, as in an unpacked source
-//! distribution, there is nothing to know.
+//! distribution, or without git, there is nothing to know.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -38,17 +39,28 @@ pub(super) fn visible(root: &Path) -> Result<Option<BTreeSet<String>>, Problem> 
 /// What the index holds of a file.
 pub(super) fn staged(root: &Path, path: &str) -> Result<Option<Vec<u8>>, Problem> {
     let output = run(root, &["show", &format!(":./{path}")])?;
-    Ok(output.status.success().then_some(output.stdout))
+    Ok(output
+        .filter(|output| output.status.success())
+        .map(|output| output.stdout))
+}
+
+/// Why git knows nothing of the tree; nothing where it does.
+pub(super) fn absent(root: &Path) -> Result<Option<String>, Problem> {
+    let Some(output) = run(root, &["rev-parse", "--is-inside-work-tree"])? else {
+        return Ok(Some("git is not installed".to_owned()));
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or_default();
+    Ok((!output.status.success()).then(|| said.trim_start_matches("fatal: ").to_owned()))
 }
 
 fn list(root: &Path, arguments: &[&str]) -> Result<Option<BTreeSet<String>>, Problem> {
-    if !run(root, &["rev-parse", "--is-inside-work-tree"])?
-        .status
-        .success()
-    {
+    if absent(root)?.is_some() {
         return Ok(None);
     }
-    let output = run(root, arguments)?;
+    let Some(output) = run(root, arguments)? else {
+        return Ok(None);
+    };
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Problem::new(format!(
@@ -66,11 +78,16 @@ fn list(root: &Path, arguments: &[&str]) -> Result<Option<BTreeSet<String>>, Pro
     ))
 }
 
-fn run(root: &Path, arguments: &[&str]) -> Result<Output, Problem> {
-    Command::new("git")
+/// What git says; nothing where it is not installed.
+fn run(root: &Path, arguments: &[&str]) -> Result<Option<Output>, Problem> {
+    let output = Command::new("git")
         .arg("-C")
         .arg(root)
         .args(arguments)
-        .output()
-        .map_err(|error| Problem::io("git", error))
+        .output();
+    match output {
+        Ok(output) => Ok(Some(output)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Problem::io("git", error)),
+    }
 }

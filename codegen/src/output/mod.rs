@@ -12,6 +12,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use similar::TextDiff;
 
@@ -103,6 +104,11 @@ impl Tree {
         })
     }
 
+    /// Why `check` cannot say what git tracks; nothing where it can.
+    pub fn untracked_because(&self) -> Result<Option<String>, Problem> {
+        git::absent(&self.root)
+    }
+
     /// How many outputs there are.
     pub fn len(&self) -> usize {
         self.files.len()
@@ -116,19 +122,21 @@ impl Tree {
     /// Writes what differs and removes generated files that are no longer outputs.
     pub fn write(&self) -> Result<Written, Problem> {
         let mut done = Written::default();
+        // All is written beside its place before anything takes its place: what fails, fails before the tree changes.
+        let mut staged = Staged::default();
         for (path, bytes) in &self.files {
             if self.on_disk(path)?.as_ref() == Some(bytes) {
                 done.unchanged += 1;
                 continue;
             }
-            let target = self.root.join(path);
-            if let Some(folder) = target.parent() {
-                fs::create_dir_all(folder).map_err(|error| Problem::io(path, error))?;
-            }
-            fs::write(&target, bytes).map_err(|error| Problem::io(path, error))?;
+            staged
+                .write(&self.root.join(path), bytes)
+                .map_err(|error| Problem::io(path, error))?;
             done.written.push(path.clone());
         }
-        for orphan in self.orphans()? {
+        let orphans = self.orphans()?;
+        staged.take_places()?;
+        for orphan in orphans {
             // One without the mark may be somebody's own work in the wrong place: `check` tells them. And a generator
             // that writes nothing at all is broken, not thorough.
             if orphan.marked && !self.is_empty() {
@@ -163,6 +171,45 @@ impl Tree {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Problem::io(path, error)),
+        }
+    }
+}
+
+/// Number of the next staged file of this process.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+/// Files that were written beside their places. What has not taken its place when this is dropped is removed.
+#[derive(Default)]
+struct Staged {
+    files: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Staged {
+    fn write(&mut self, target: &Path, bytes: &[u8]) -> io::Result<()> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        // Runs at once write the same, each to files of its own.
+        let run = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let beside = target.with_file_name(format!(".{name}.{}.{}", run.0, run.1));
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        self.files.push((beside.clone(), target.to_owned()));
+        fs::write(beside, bytes)
+    }
+
+    fn take_places(&mut self) -> Result<(), Problem> {
+        while let Some((beside, target)) = self.files.last() {
+            fs::rename(beside, target).map_err(|error| Problem::io(target.display(), error))?;
+            self.files.pop();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        for (beside, _) in &self.files {
+            let _ = fs::remove_file(beside);
         }
     }
 }
