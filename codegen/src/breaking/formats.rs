@@ -1,10 +1,12 @@
 //! Envelope formats: an id that stands in stored bytes means one format for ever.
 
+use super::lock::steps;
 use super::{Context, Rule};
 use crate::diagnostic::Diagnostic;
 
 pub(super) struct FormatIdReused;
 pub(super) struct FormatRemoved;
+pub(super) struct FormatChanged;
 
 impl Rule for FormatIdReused {
     fn name(&self) -> &'static str {
@@ -80,6 +82,35 @@ impl Rule for FormatRemoved {
                         .label(format!("was {id}, is {}", format.id))
                         .subject(name)
                         .help("bring the id back"),
+                );
+            }
+        }
+    }
+}
+
+impl Rule for FormatChanged {
+    fn name(&self) -> &'static str {
+        "format_changed"
+    }
+
+    fn about(&self) -> &'static str {
+        "a format keeps its steps: entries that were written in them are read with them"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for format in &context.spec.formats {
+            let now = steps(format);
+            let same_name = context.lock.formats.get(&format.id) == Some(&format.name);
+            if let Some(was) = context.lock.steps.get(&format.id)
+                && same_name
+                && *was != now
+            {
+                let message = format!("envelope format `{}` changed its steps", format.name);
+                found.push(
+                    Diagnostic::new(self.name(), &format.span, message)
+                        .label(format!("was `{was}`, is `{now}`"))
+                        .subject(&format.name)
+                        .help("bring the steps back, and add a new format beside it"),
                 );
             }
         }

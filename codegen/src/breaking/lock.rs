@@ -3,13 +3,13 @@
 //! It is written by `cargo run codegen release` and compared with the spec at every other run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use prost_reflect::{Cardinality, FieldDescriptor, Kind};
 
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::load::{Loaded, SCHEMA};
-use crate::model::{MetricKind, Span, Spec};
+use crate::model::{Format, MetricKind, OptionSpec, Span, Spec, StepKind};
 
 /// Where it is, from the repository's root.
 pub const PATH: &str = "spec/lock/release.txt";
@@ -23,7 +23,7 @@ const HEADER: &str = "\
 ";
 
 /// The facts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Lock {
     /// Number and type of a field, by message and name.
     pub fields: BTreeMap<(String, String), (u32, String)>,
@@ -31,16 +31,88 @@ pub struct Lock {
     pub values: BTreeMap<(String, String), i32>,
     /// Value of an option, by preset and option.
     pub defaults: BTreeMap<(String, String), String>,
+    /// What may be said of an option, by name.
+    pub options: BTreeMap<String, Legal>,
     /// Name of an envelope format, by id.
     pub formats: BTreeMap<u32, String>,
+    /// Steps of an envelope format, by id; none where an older lock does not say them.
+    pub steps: BTreeMap<u32, String>,
     /// The same for formats that are no more: their ids stay taken.
     pub retired: BTreeMap<u32, String>,
     /// Kind of a metric, by name.
     pub metrics: BTreeMap<String, String>,
+    /// Upper bounds of a histogram's buckets, by metric.
+    pub buckets: BTreeMap<String, Vec<String>>,
     /// Values of a label, by metric and label.
     pub labels: BTreeMap<(String, String), BTreeSet<String>>,
     /// Python class of an error, by code.
     pub errors: BTreeMap<String, String>,
+    /// What a Python class derives from, at any distance, by name.
+    pub classes: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What may be said of an option.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Legal {
+    /// Whether the decorator takes it.
+    pub keyword: bool,
+    /// Whether `None` is legal.
+    pub none: bool,
+    /// Smallest and largest number, and whether the smallest itself is refused.
+    pub range: (Option<f64>, Option<f64>, bool),
+    /// Environment variable that sets it.
+    pub env: Option<String>,
+}
+
+impl Legal {
+    /// What may be said of it now.
+    pub fn of(option: &OptionSpec) -> Self {
+        Self {
+            keyword: option.is_keyword(),
+            none: option.none.is_some(),
+            range: (option.min, option.max, option.exclusive_min),
+            env: option.env.clone(),
+        }
+    }
+
+    fn add(&mut self, word: &str) -> Option<()> {
+        let number = |text: &str| text.parse().ok().map(Some);
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("keyword", "") => self.keyword = true,
+            ("none", "") => self.none = true,
+            ("min", value) => self.range.0 = number(value)?,
+            ("above", value) => {
+                self.range.0 = number(value)?;
+                self.range.2 = true;
+            }
+            ("max", value) => self.range.1 = number(value)?,
+            ("env", value) => self.env = Some(value.to_owned()),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+impl fmt::Display for Legal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (min, max, above) = self.range;
+        let flag = |holds: bool, name: &str| {
+            if holds {
+                format!(" {name}")
+            } else {
+                String::new()
+            }
+        };
+        let min = min.map(|min| format!(" {}={min}", if above { "above" } else { "min" }));
+        let max = max.map(|max| format!(" max={max}"));
+        let env = self.env.as_ref().map(|env| format!(" env={env}"));
+        f.write_str(&flag(self.keyword, "keyword"))?;
+        f.write_str(&flag(self.none, "none"))?;
+        [min, max, env]
+            .into_iter()
+            .flatten()
+            .try_for_each(|text| f.write_str(&text))
+    }
 }
 
 impl Lock {
@@ -84,8 +156,27 @@ impl Lock {
                 self.defaults
                     .insert(key, words.collect::<Vec<_>>().join(" "));
             }
+            "option" => {
+                let mut legal = Legal::default();
+                let name = word()?;
+                words.try_for_each(|word| legal.add(word))?;
+                self.options.insert(name, legal);
+            }
             "format" => {
-                self.formats.insert(word()?.parse().ok()?, word()?);
+                let id = word()?.parse().ok()?;
+                self.formats.insert(id, word()?);
+                let steps = words.collect::<Vec<_>>().join(" ");
+                if !steps.is_empty() {
+                    self.steps.insert(id, steps);
+                }
+            }
+            "buckets" => {
+                self.buckets
+                    .insert(word()?, words.map(str::to_owned).collect());
+            }
+            "class" => {
+                self.classes
+                    .insert(word()?, words.map(str::to_owned).collect());
             }
             "retired" => {
                 self.retired.insert(word()?.parse().ok()?, word()?);
@@ -117,13 +208,22 @@ impl Lock {
         }
         for format in spec.formats.iter().filter(|format| format.id != 0) {
             lock.formats.insert(format.id, format.name.clone());
+            lock.steps.insert(format.id, steps(format));
         }
         for (id, name) in previous.formats.iter().chain(&previous.retired) {
             if !lock.formats.contains_key(id) {
                 lock.retired.insert(*id, name.clone());
             }
         }
+        let options = spec.options.iter();
+        lock.options = options
+            .map(|option| (option.name.clone(), Legal::of(option)))
+            .collect();
         for metric in &spec.metrics {
+            if !metric.buckets.is_empty() {
+                let bounds = metric.buckets.iter().map(f64::to_string).collect();
+                lock.buckets.insert(metric.name.clone(), bounds);
+            }
             lock.metrics
                 .insert(metric.name.clone(), kind_name(metric.kind).to_owned());
             for label in &metric.labels {
@@ -135,6 +235,10 @@ impl Lock {
         for error in &spec.errors {
             lock.errors
                 .insert(error.code.clone(), error.python_class.clone());
+        }
+        for class in &spec.python_classes {
+            lock.classes
+                .insert(class.name.clone(), bases(spec, &class.name));
         }
         lock
     }
@@ -191,8 +295,15 @@ impl Lock {
         for ((preset, option), value) in &self.defaults {
             line(format_args!("default {preset} {option} {value}"));
         }
+        for (name, legal) in &self.options {
+            line(format_args!("option {name}{legal}"));
+        }
         for (id, name) in &self.formats {
-            line(format_args!("format {id} {name}"));
+            let steps = self.steps.get(id).map(|steps| format!(" {steps}"));
+            line(format_args!(
+                "format {id} {name}{}",
+                steps.unwrap_or_default()
+            ));
         }
         for (id, name) in &self.retired {
             line(format_args!("retired {id} {name}"));
@@ -200,12 +311,19 @@ impl Lock {
         for (name, kind) in &self.metrics {
             line(format_args!("metric {name} {kind}"));
         }
+        for (metric, bounds) in &self.buckets {
+            line(format_args!("buckets {metric} {}", bounds.join(" ")));
+        }
         for ((metric, label), values) in &self.labels {
             let values: Vec<&str> = values.iter().map(String::as_str).collect();
             line(format_args!("label {metric} {label} {}", values.join(" ")));
         }
         for (code, class) in &self.errors {
             line(format_args!("error {code} {class}"));
+        }
+        for (name, bases) in &self.classes {
+            let bases: Vec<&str> = bases.iter().map(String::as_str).collect();
+            line(format_args!("class {name} {}", bases.join(" ")));
         }
         text
     }
@@ -223,6 +341,33 @@ pub(super) fn field_type(field: &FieldDescriptor) -> String {
         Cardinality::Required => format!("required {name}"),
         Cardinality::Optional => name,
     }
+}
+
+/// A format's steps, with what a reader must know of each.
+pub(super) fn steps(format: &Format) -> String {
+    let steps = format.steps.iter().map(|step| match &step.kind {
+        StepKind::Serialize => "serialize".to_owned(),
+        // From which size on a writer tries is its own affair.
+        StepKind::Compress { algorithm, .. } => format!("compress:{}", algorithm.short),
+        StepKind::Checksum { algorithm } => format!("checksum:{}", algorithm.short),
+        StepKind::Seal { cipher } => format!("seal:{}", cipher.short),
+    });
+    steps.collect::<Vec<_>>().join(" ")
+}
+
+/// What a Python class derives from, at any distance.
+pub(super) fn bases(spec: &Spec, name: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![name];
+    while let Some(name) = open.pop() {
+        let class = spec.python_classes.iter().find(|class| class.name == name);
+        for base in class.iter().flat_map(|class| &class.bases) {
+            if found.insert(base.clone()) {
+                open.push(base);
+            }
+        }
+    }
+    found
 }
 
 /// A metric's kind as the lock writes it.

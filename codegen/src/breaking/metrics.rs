@@ -7,6 +7,7 @@ use crate::model::LabelKind;
 
 pub(super) struct MetricRemoved;
 pub(super) struct MetricChanged;
+pub(super) struct BucketRemoved;
 pub(super) struct LabelRemoved;
 pub(super) struct LabelValueRemoved;
 
@@ -125,6 +126,43 @@ impl Rule for LabelValueRemoved {
                         .label(format!("had `{value}` in the last release"))
                         .subject(format!("{metric_name}.{label_name}.{value}"))
                         .help("bring it back"),
+                );
+            }
+        }
+    }
+}
+
+impl Rule for BucketRemoved {
+    fn name(&self) -> &'static str {
+        "bucket_removed"
+    }
+
+    fn about(&self) -> &'static str {
+        "a histogram keeps the bounds of its buckets"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        for (name, bounds) in &context.lock.buckets {
+            let metric = context.spec.metric(name);
+            let Some(metric) = metric.filter(|metric| !metric.buckets.is_empty()) else {
+                continue;
+            };
+            let now: Vec<String> = metric.buckets.iter().map(f64::to_string).collect();
+            let gone: Vec<&str> = bounds
+                .iter()
+                .filter(|bound| !now.contains(bound))
+                .map(String::as_str)
+                .collect();
+            if !gone.is_empty() {
+                found.push(
+                    Diagnostic::new(
+                        self.name(),
+                        &metric.rule_span,
+                        format!("the histogram `{name}` lost bounds of its buckets"),
+                    )
+                    .label(format!("had {} in the last release", gone.join(", ")))
+                    .subject(name)
+                    .help("bring them back; more may be added"),
                 );
             }
         }

@@ -8,6 +8,7 @@ mod errors;
 mod formats;
 pub mod lock;
 mod metrics;
+mod options;
 mod schema;
 pub mod waiver;
 
@@ -40,13 +41,18 @@ pub trait Rule: Sync {
 static RULES: &[&dyn Rule] = &[
     &defaults::DefaultChanged,
     &defaults::PresetRemoved,
+    &errors::ClassChanged,
+    &errors::ErrorChanged,
     &errors::ErrorRemoved,
+    &formats::FormatChanged,
     &formats::FormatIdReused,
     &formats::FormatRemoved,
+    &metrics::BucketRemoved,
     &metrics::LabelRemoved,
     &metrics::LabelValueRemoved,
     &metrics::MetricChanged,
     &metrics::MetricRemoved,
+    &options::OptionNarrowed,
     &schema::EnumValueChanged,
     &schema::EnumValueRemoved,
     &schema::FieldChanged,
