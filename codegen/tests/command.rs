@@ -198,6 +198,10 @@ fn a_skeleton_passes_once_its_blanks_are_filled_in() {
         let said = fails(&codegen(path, &["codegen", "new", kind, "brand_new"]), 2);
         assert!(said.contains("already"), "{said}");
     }
+    // What a skeleton suggests is nobody's documentation.
+    let reference = fs::read_to_string(path.join("docs/reference/envelopes.md"));
+    let reference = reference.expect("it was written");
+    assert!(!reference.contains("steps {"), "{reference}");
     succeeds(&codegen(path, &["codegen", "new", "preset", "one"]));
     succeeds(&codegen(path, &["codegen", "new", "preset", "two"]));
     let said = fails(

@@ -514,3 +514,32 @@ fn words_end_no_docstring_no_cell_and_no_tag() {
     let shown = WORDS.replace('<', r"\<").replace("[c]", r"\[c\]");
     assert!(files["runtime/src/generated/config.rs"].contains(&shown));
 }
+
+#[test]
+fn what_is_said_of_a_value_or_a_step_is_in_the_reference() {
+    let mut sources = real_spec();
+    let path = "spec/presets/dev.textproto";
+    let text = sources.text(path).expect("it is part of the spec");
+    let text = text.replace(
+        "  strict: true",
+        "  # Nobody reads\n  # warnings.\n  strict: true",
+    );
+    sources.insert(path, &text);
+    let files = emitted(&compiled(&sources));
+    let presets = &files["docs/reference/presets.md"];
+    assert!(
+        presets.contains("\n  - `strict`: Nobody reads warnings.\n"),
+        "{presets}"
+    );
+    assert_eq!(
+        presets
+            .matches("`CACHEKIT_DEFAULT_TTL` changes this preset alone")
+            .count(),
+        1
+    );
+    let envelopes = &files["docs/reference/envelopes.md"];
+    assert!(
+        envelopes.contains(" Below a kilobyte the bytes saved are worth less than the time.\n"),
+        "{envelopes}"
+    );
+}

@@ -102,7 +102,7 @@ fn preset(name: &str, spec: &Spec) -> String {
     let _ = write!(
         text,
         "# <why it is as it is>\nname: \"{name}\"\nsummary: \"<when to choose it, in one line>\"\n\
-         # What is left out below stays as `default` has it.\nextends: \"default\"\noptions {{\n"
+         extends: \"default\"\n\n# What `options` leaves out stays as `default` has it:\n"
     );
     for option in spec.options.iter().filter(|option| option.preset_decides()) {
         let Some(decided) = spec
@@ -116,9 +116,10 @@ fn preset(name: &str, spec: &Spec) -> String {
             (_, crate::model::Value::Enum(value)) => value.name.clone(),
             (_, value) => value.display(),
         };
-        let _ = writeln!(text, "  # {}: {value}", option.name);
+        let _ = writeln!(text, "#   {}: {value}", option.name);
     }
-    text.push_str("}\n");
+    // The empty line keeps it from being the comment of what follows.
+    text.push_str("\noptions {\n}\n");
     text
 }
 
@@ -130,7 +131,7 @@ fn metric(name: &str) -> String {
          \x20 option (cachekit.spec.v1.metric) = {{ kind: METRIC_KIND_COUNTER name: \"cachekit_{name}_total\" }};\n\
          \x20 // A label is a field whose type is an enum of labels.proto or a bool: import \"labels.proto\" and add\n\
          \x20 //   Tier tier = 1;\n\
-         \x20 // with a comment of its own. A gauge's name has no `_total`; a histogram has buckets: [0.001, 0.01, 0.1, 1].\n\
+         \x20 // with a comment of its own. A gauge's name has no `_total`; a histogram has buckets: [0.001, 0.01, 0.1, 1].\n\n\
          }}\n"
     )
 }
@@ -139,7 +140,7 @@ fn envelope(name: &str, id: u32) -> String {
     format!(
         "{}# <why it is as it is>\nname: \"{name}\"\nid: {id}\nsummary: \"<what it is for, in one line>\"\n\
          framing: FRAMING_CACHEKIT\nsteps {{ serialize {{}} }}\n\
-         # steps {{ compress {{ algorithm: COMPRESSION_LZ4 min_bytes: 1024 }} }}\n\
+         # steps {{ compress {{ algorithm: COMPRESSION_LZ4 min_bytes: 1024 }} }}\n\n\
          steps {{ checksum {{ algorithm: CHECKSUM_XXH3_64 }} }}\n",
         header("envelope", "EnvelopeFormat")
     )

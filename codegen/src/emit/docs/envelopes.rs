@@ -112,7 +112,11 @@ fn row(spec: &Spec, format: &Format) -> FormatRow {
         steps: format
             .steps
             .iter()
-            .map(|step| describe(&step.kind))
+            .map(|step| {
+                format!("{} {}", describe(&step.kind), prose(&step.doc))
+                    .trim_end()
+                    .to_owned()
+            })
             .collect(),
         bytes: if format.framing.short == "cachekit" {
             layout(format)

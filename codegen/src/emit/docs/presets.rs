@@ -23,6 +23,8 @@ struct PresetRow {
     summary: String,
     why: String,
     extends: String,
+    /// Options of its own that it says something about, and what.
+    notes: Vec<(String, String)>,
 }
 
 #[derive(Template)]
@@ -56,6 +58,12 @@ pub(super) fn presets(spec: &Spec) -> Result<String, Fault> {
         summary: cell(&preset.summary),
         why: prose(&preset.doc),
         extends: preset.extends.clone().unwrap_or_default(),
+        notes: preset
+            .values
+            .iter()
+            .filter(|decided| decided.from == preset.name && !decided.doc.is_empty())
+            .map(|decided| (decided.option.clone(), prose(&decided.doc)))
+            .collect(),
     });
     let decided = spec.options.iter().filter(|option| option.preset_decides());
     let options = decided.map(|option| {
