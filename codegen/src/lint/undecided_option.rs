@@ -15,34 +15,40 @@ impl Rule for UndecidedOption {
     }
 
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
-        for option in context
-            .spec
-            .options
-            .iter()
-            .filter(|option| option.preset_decides())
-        {
+        let spec = context.spec;
+        for preset in &spec.presets {
             // Where a preset that others extend is silent, saying so once is enough.
-            let silent = context.spec.presets.iter().filter(|preset| {
-                preset.value(&option.name).is_none()
-                    && preset
-                        .extends
-                        .as_ref()
-                        .is_none_or(|name| context.spec.preset(name).is_none())
-            });
-            for preset in silent {
-                let message = format!("preset `{}` does not decide `{}`", preset.name, option.name);
-                let mut diagnostic = Diagnostic::new(self.name(), &preset.span, message)
-                    .related(&option.span, "every preset decides this option");
-                diagnostic = if preset.name == "default" {
-                    diagnostic.help(format!("add `{}: ..` to its options", option.name))
-                } else {
-                    diagnostic.help(format!(
-                        "add `{}: ..` to its options, or `extends: \"default\"`",
-                        option.name
-                    ))
-                };
-                found.push(diagnostic);
+            let extends = preset.extends.as_ref();
+            if extends.is_some_and(|name| spec.preset(name).is_some()) {
+                continue;
             }
+            let decided = spec.options.iter().filter(|option| option.preset_decides());
+            let silent: Vec<_> = decided
+                .filter(|option| preset.value(&option.name).is_none())
+                .collect();
+            let names: Vec<_> = silent
+                .iter()
+                .map(|option| format!("`{}`", option.name))
+                .collect();
+            let add = match &silent[..] {
+                [] => continue,
+                [one] => format!("add `{}: ..` to its options", one.name),
+                _ => "add them to its options".to_owned(),
+            };
+            let message = format!(
+                "preset `{}` does not decide {}",
+                preset.name,
+                names.join(", ")
+            );
+            let mut diagnostic = Diagnostic::new(self.name(), &preset.span, message);
+            if let [option] = silent[..] {
+                diagnostic = diagnostic.related(&option.span, "every preset decides this option");
+            }
+            found.push(if preset.name == "default" {
+                diagnostic.help(add)
+            } else {
+                diagnostic.help(format!("{add}, or `extends: \"default\"`"))
+            });
         }
     }
 }
