@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use cachekit_runtime::envelope::{Meta, Pipeline};
 use cachekit_runtime::error::{Error, ErrorCode, Result};
+use cachekit_runtime::generated::config::Options;
 use cachekit_runtime::generated::envelope::FORMATS;
-use cachekit_runtime::generated::presets;
+use cachekit_runtime::generated::presets::{self, Preset};
 use cachekit_runtime::generated::wire::Serializer;
 use cachekit_runtime::key::{CacheKey, Identity, KeyHash};
 use cachekit_runtime::native::{Writer, types};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Runs every row of a file's groups of one kind; a row says for itself which one it is when it fails.
 fn each_row(file: &str, kind: &str, mut run: impl FnMut(&Value, &Value)) {
@@ -135,6 +136,52 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
         }
     });
     assert_eq!(formats.len(), FORMATS.len(), "vectors for {formats:?} only");
+}
+
+/// The fields as the derived `Debug` shows them: a new option needs nothing here.
+fn shown(options: &Options) -> Map<String, Value> {
+    let text = format!("{options:?}");
+    let fields = text
+        .strip_prefix("Options { ")
+        .and_then(|text| text.strip_suffix(" }"))
+        .expect("it is a struct");
+    let field = |field: &str| {
+        let (name, value) = field.split_once(": ").expect("a name and a value");
+        let some = value
+            .strip_prefix("Some(")
+            .and_then(|value| value.strip_suffix(')'));
+        (name.to_owned(), json(some.unwrap_or(value)))
+    };
+    fields.split(", ").map(field).collect()
+}
+
+/// A duration in seconds, a number, a truth value or a text; an enum's value in lower case.
+fn json(shown: &str) -> Value {
+    let units = [("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9), ("s", 1.0)];
+    let seconds = units.into_iter().find_map(|(unit, scale)| {
+        let number: f64 = shown.strip_suffix(unit)?.parse().ok()?;
+        Some(Value::from(number * scale))
+    });
+    seconds
+        .or_else(|| serde_json::from_str(shown).ok())
+        .unwrap_or_else(|| shown.to_lowercase().into())
+}
+
+#[test]
+fn presets_decide_what_the_vectors_say() {
+    let mut names = Vec::new();
+    each_row("preset.json", "Preset", |_, row| {
+        let name = text(&row["preset"]);
+        names.push(name.to_owned());
+        let preset = Preset::ALL.iter().find(|preset| preset.name() == name);
+        let preset = preset.unwrap_or_else(|| panic!("no preset {name}"));
+        let found = shown(&preset.options());
+        for (option, value) in row["options"].as_object().expect("a row has options") {
+            assert_eq!(found.get(option), Some(value), "{name}: {option}");
+        }
+    });
+    let all: Vec<_> = Preset::ALL.iter().map(|preset| preset.name()).collect();
+    assert_eq!(names, all);
 }
 
 #[test]

@@ -198,6 +198,11 @@ impl Maker<'_> {
                 "a field twice, of which the last counts",
                 &more(&[0x20, 7]),
             ),
+            self.row(
+                UNUSUAL,
+                "a key id and a nonce, which only a seal needs",
+                &more(&[0x42, 2, 0xab, 0xcd, 0x4a, 3, 1, 2, 3]),
+            ),
         ];
         for row in &rows {
             assert!(matches!(row.expect, Expect::Valid(_)), "{}", row.comment);

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
+import pathlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,7 @@ import cachekit
 from cachekit import NotCacheableError, cache
 from cachekit.options import PRESETS
 
+VECTORS = pathlib.Path(__file__).parents[3] / "tests" / "vectors" / "preset.json"
 NAMES = [name for name in PRESETS if name != "default"]
 FORMS: list[Any] = [
     pytest.param(lambda: cache, id="@cache"),
@@ -69,6 +72,18 @@ def test_a_preset_decides_what_its_spec_says(name: str) -> None:
     for option, value in PRESETS[name].items():
         if option != "remote":
             assert function.cache_settings[option] == value, option
+
+
+@pytest.mark.skipif(not VECTORS.exists(), reason="the vectors are not part of a source distribution")
+def test_presets_decide_what_the_vectors_say() -> None:
+    groups = json.loads(VECTORS.read_text(encoding="utf-8"))["testGroups"]
+    rows = {row["preset"]: row["options"] for group in groups for row in group["tests"]}
+    assert list(rows) == list(PRESETS)
+    for name, options in rows.items():
+        decorator: Any = cache if name == "default" else getattr(cache, name)
+        settings = decorator(lambda: None).cache_settings
+        for option in options.keys() - {"remote"}:
+            assert settings[option] == options[option], (name, option)
 
 
 class Shop:
