@@ -34,6 +34,15 @@ impl Rule for AlertShape {
                     );
                 }
             }
+            for (field, text) in [("summary", &alert.summary), ("runbook", &alert.runbook)] {
+                if text.contains("{{") {
+                    report(
+                        field,
+                        format!("has a `{field}` that Prometheus would fill in"),
+                        "write it without `{{`: what it shows must be known here",
+                    );
+                }
+            }
             let bounds = bounds(context, alert);
             if !bounds.contains(&alert.threshold) {
                 let (least, most) = (bounds.start(), bounds.end());
