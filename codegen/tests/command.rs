@@ -242,6 +242,12 @@ fn a_new_format_gets_an_id_that_was_never_used() {
 fn a_release_turns_values_into_promises() {
     let root = workspace();
     let path = root.path();
+    replace(
+        path,
+        "spec/schema/cachekit/spec/v1/preset.proto",
+        "message Preset {",
+        "message Preset {\n  reserved 99, 120 to 130;\n  reserved \"old\";",
+    );
     let said = succeeds(&codegen(path, &["codegen", "release"]));
     assert_eq!(
         said,
@@ -257,6 +263,7 @@ fn a_release_turns_values_into_promises() {
         "field cachekit.wire.v1.EnvelopeHeader generations 10 repeated fixed64",
         "value cachekit.wire.v1.Serializer SERIALIZER_NATIVE 1",
         "default dev isolation copy",
+        "reserved cachekit.spec.v1.Preset 99 120..130 old",
         "format 2 packed serialize compress:lz4 checksum:xxh3_64",
         "option max_entries keyword min=1 max=1000000000",
         "option ttl keyword none above=0 env=CACHEKIT_DEFAULT_TTL",

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use prost_reflect::{Cardinality, FieldDescriptor, Kind};
+use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::load::{Loaded, SCHEMA};
@@ -29,6 +29,8 @@ pub struct Lock {
     pub fields: BTreeMap<(String, String), (u32, String)>,
     /// Number of an enum's value, by enum and name.
     pub values: BTreeMap<(String, String), i32>,
+    /// Numbers and names that a message or an enum reserves.
+    pub reserved: BTreeMap<String, Reserved>,
     /// Value of an option, by preset and option.
     pub defaults: BTreeMap<(String, String), String>,
     /// What may be said of an option, by name.
@@ -49,6 +51,80 @@ pub struct Lock {
     pub errors: BTreeMap<String, String>,
     /// What a Python class derives from, at any distance, by name.
     pub classes: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What nothing may be called or numbered any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// First and last number of each range.
+    pub ranges: BTreeSet<(i64, i64)>,
+    /// Names.
+    pub names: BTreeSet<String>,
+}
+
+impl Reserved {
+    /// What a message reserves.
+    pub fn of_message(message: &MessageDescriptor) -> Self {
+        let ranges = message.reserved_ranges();
+        Self {
+            ranges: ranges
+                .map(|range| (i64::from(range.start), i64::from(range.end) - 1))
+                .collect(),
+            names: message.reserved_names().map(str::to_owned).collect(),
+        }
+    }
+
+    /// What an enum reserves.
+    pub fn of_enum(found: &EnumDescriptor) -> Self {
+        let ranges = found.reserved_ranges();
+        Self {
+            ranges: ranges
+                .map(|range| (i64::from(*range.start()), i64::from(*range.end())))
+                .collect(),
+            names: found.reserved_names().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether every number of a range is reserved.
+    pub fn covers(&self, (first, last): (i64, i64)) -> bool {
+        // By their starts, so that each may go on where those before it end.
+        let next = self.ranges.iter().fold(first, |next, (from, to)| {
+            if *from <= next {
+                next.max(to + 1)
+            } else {
+                next
+            }
+        });
+        next > last
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ranges.is_empty() && self.names.is_empty()
+    }
+
+    fn add(&mut self, word: &str) -> Option<()> {
+        if word.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+            let (first, last) = word.split_once("..").unwrap_or((word, word));
+            self.ranges
+                .insert((first.parse().ok()?, last.parse().ok()?));
+        } else {
+            self.names.insert(word.to_owned());
+        }
+        Some(())
+    }
+}
+
+impl fmt::Display for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (first, last) in &self.ranges {
+            if first == last {
+                write!(f, " {first}")?;
+            } else {
+                write!(f, " {first}..{last}")?;
+            }
+        }
+        self.names.iter().try_for_each(|name| write!(f, " {name}"))
+    }
 }
 
 /// What may be said of an option.
@@ -150,6 +226,12 @@ impl Lock {
             "value" => {
                 self.values
                     .insert((word()?, word()?), word()?.parse().ok()?);
+            }
+            "reserved" => {
+                let mut reserved = Reserved::default();
+                let name = word()?;
+                words.try_for_each(|word| reserved.add(word))?;
+                self.reserved.insert(name, reserved);
             }
             "default" => {
                 let key = (word()?, word()?);
@@ -260,6 +342,7 @@ impl Lock {
                 self.fields
                     .insert(key, (field.number(), field_type(&field)));
             }
+            self.reserve(message.full_name(), Reserved::of_message(&message));
         }
         for found in loaded
             .pool
@@ -270,6 +353,13 @@ impl Lock {
                 let key = (found.full_name().to_owned(), value.name().to_owned());
                 self.values.insert(key, value.number());
             }
+            self.reserve(found.full_name(), Reserved::of_enum(&found));
+        }
+    }
+
+    fn reserve(&mut self, name: &str, reserved: Reserved) {
+        if !reserved.is_empty() {
+            self.reserved.insert(name.to_owned(), reserved);
         }
     }
 
@@ -291,6 +381,9 @@ impl Lock {
         }
         for ((found, name), number) in &self.values {
             line(format_args!("value {found} {name} {number}"));
+        }
+        for (name, reserved) in &self.reserved {
+            line(format_args!("reserved {name}{reserved}"));
         }
         for ((preset, option), value) in &self.defaults {
             line(format_args!("default {preset} {option} {value}"));

@@ -57,6 +57,7 @@ static RULES: &[&dyn Rule] = &[
     &schema::EnumValueRemoved,
     &schema::FieldChanged,
     &schema::FieldRemoved,
+    &schema::ReservationRemoved,
 ];
 
 /// Every rule.

@@ -2,13 +2,14 @@
 
 use prost_reflect::MessageDescriptor;
 
-use super::lock::field_type;
+use super::lock::{Reserved, field_type};
 use super::{Context, Rule};
 use crate::diagnostic::Diagnostic;
 
 pub(super) struct FieldRemoved;
 pub(super) struct FieldChanged;
 pub(super) struct EnumValueRemoved;
+pub(super) struct ReservationRemoved;
 pub(super) struct EnumValueChanged;
 
 impl Rule for FieldRemoved {
@@ -182,6 +183,59 @@ impl Rule for EnumValueChanged {
                 .label(format!("was {number}, is {}", value.number()))
                 .subject(format!("{enum_name}.{name}"))
                 .help("bring the number back"),
+            );
+        }
+    }
+}
+
+impl Rule for ReservationRemoved {
+    fn name(&self) -> &'static str {
+        "reservation_removed"
+    }
+
+    fn about(&self) -> &'static str {
+        "what is reserved stays reserved: somebody may still have stored it"
+    }
+
+    fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        let (pool, places) = (&context.loaded.pool, &context.loaded.places);
+        for (full_name, was) in &context.lock.reserved {
+            let message = pool.get_message_by_name(full_name).map(|message| {
+                let span = places.name(&message.parent_file(), message.path());
+                (Reserved::of_message(&message), span)
+            });
+            let current = message.or_else(|| {
+                let found = pool.get_enum_by_name(full_name)?;
+                let span = places.name(&found.parent_file(), found.path());
+                Some((Reserved::of_enum(&found), span))
+            });
+            // Where it is gone as a whole, its fields or values are missed.
+            let Some((now, span)) = current else {
+                continue;
+            };
+            let ranges = was.ranges.iter().filter(|range| !now.covers(**range));
+            let numbers = ranges.map(|(first, last)| match last - first {
+                0 => first.to_string(),
+                _ => format!("{first} to {last}"),
+            });
+            let names = was.names.difference(&now.names);
+            let gone: Vec<String> = numbers
+                .chain(names.map(|name| format!("\"{name}\"")))
+                .collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let short = full_name.rsplit('.').next().unwrap_or(full_name);
+            let lines: Vec<String> = gone.iter().map(|it| format!("reserved {it};")).collect();
+            found.push(
+                Diagnostic::new(
+                    self.name(),
+                    &span,
+                    format!("`{short}` no longer reserves {}", gone.join(", ")),
+                )
+                .label("did in the last release")
+                .subject(full_name)
+                .help(format!("add `{}`", lines.join(" "))),
             );
         }
     }

@@ -1,6 +1,6 @@
 //! Alerts.
 
-use super::{Resolver, SPEC_PACKAGE};
+use super::{Resolver, SPEC_PACKAGE, called};
 use crate::load::View;
 use crate::model::{Alert, LabelMatch, Measure, Selection};
 
@@ -16,7 +16,7 @@ pub(super) fn all(resolver: &mut Resolver<'_>) -> Vec<Alert> {
 
 fn read(resolver: &mut Resolver<'_>, view: &View<'_>) -> Option<Alert> {
     let name = resolver.text(view, "the alert", "name");
-    let what = format!("alert `{name}`");
+    let what = called("alert", &name);
     let measure = measure(resolver, view, &what);
     if !view.has("threshold") {
         let help = "say with what the value is compared".to_owned();

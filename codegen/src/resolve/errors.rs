@@ -1,6 +1,6 @@
 //! Errors and the Python classes that are raised for them.
 
-use super::{Resolver, SPEC_PACKAGE};
+use super::{Resolver, SPEC_PACKAGE, called};
 use crate::load::View;
 use crate::model::{ErrorSpec, PythonClass};
 
@@ -28,7 +28,7 @@ pub(super) fn all(resolver: &mut Resolver<'_>) -> (Vec<ErrorSpec>, Vec<PythonCla
 
 fn error(resolver: &mut Resolver<'_>, view: &View<'_>) -> ErrorSpec {
     let code = resolver.text(view, "an error", "code");
-    let what = format!("error `{code}`");
+    let what = called("error", &code);
     ErrorSpec {
         doc: view.comment.to_owned(),
         kind: resolver.enumeration(view, &what, "kind"),
@@ -44,7 +44,7 @@ fn error(resolver: &mut Resolver<'_>, view: &View<'_>) -> ErrorSpec {
 
 fn class(resolver: &mut Resolver<'_>, view: &View<'_>) -> PythonClass {
     let name = resolver.text(view, "a Python class", "name");
-    let what = format!("Python class `{name}`");
+    let what = called("Python class", &name);
     let bases = view.texts("bases");
     if bases.is_empty() {
         resolver.missing(

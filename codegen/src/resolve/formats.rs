@@ -1,6 +1,6 @@
 //! Envelope formats.
 
-use super::{Resolver, SPEC_PACKAGE};
+use super::{Resolver, SPEC_PACKAGE, called};
 use crate::load::View;
 use crate::model::{Format, Step, StepKind};
 
@@ -18,7 +18,7 @@ pub(super) fn all(resolver: &mut Resolver<'_>) -> Vec<Format> {
 
 fn read(resolver: &mut Resolver<'_>, view: &View<'_>) -> Format {
     let name = resolver.text(view, "the envelope format", "name");
-    let what = format!("envelope format `{name}`");
+    let what = called("envelope format", &name);
     let steps = view.messages("steps");
     if steps.is_empty() {
         resolver.missing(

@@ -145,6 +145,15 @@ impl Resolver<'_> {
     }
 }
 
+/// How a message calls a thing that may have no name.
+fn called(what: &str, name: &str) -> String {
+    if name.is_empty() {
+        format!("the {what}")
+    } else {
+        format!("{what} `{name}`")
+    }
+}
+
 /// What stands for a value whose absence has been reported.
 fn unknown(view: &View<'_>) -> EnumValue {
     EnumValue {

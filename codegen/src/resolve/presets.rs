@@ -2,7 +2,7 @@
 
 use prost_reflect::Value as Raw;
 
-use super::{Resolver, SPEC_PACKAGE};
+use super::{Resolver, SPEC_PACKAGE, called};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::load::View;
 use crate::model::{Decided, OptionKind, OptionSpec, Preset, Span, Value};
@@ -47,7 +47,7 @@ fn read(resolver: &mut Resolver<'_>, view: &View<'_>, options: &[OptionSpec]) ->
         extends_span: view.value_span("extends"),
         preset: Preset {
             doc: view.comment_of("name").to_owned(),
-            summary: resolver.text(view, &format!("preset `{name}`"), "summary"),
+            summary: resolver.text(view, &called("preset", &name), "summary"),
             extends: Some(view.text("extends")).filter(|extends| !extends.is_empty()),
             values,
             span: view.value_span("name"),
@@ -63,7 +63,7 @@ fn value(
     option: &OptionSpec,
 ) -> Option<Value> {
     if let OptionKind::Enum(_) = option.kind {
-        let value = resolver.enumeration(set, &format!("preset `{preset}`"), &option.name);
+        let value = resolver.enumeration(set, &called("preset", preset), &option.name);
         return Some(Value::Enum(value));
     }
     match set.scalar(&option.name) {
