@@ -1,16 +1,40 @@
 //! Fields and enum values: a number that other programs have stored means the same for ever.
 
+use std::collections::BTreeMap;
+
 use prost_reflect::MessageDescriptor;
 
 use super::lock::{Reserved, field_type};
 use super::{Context, Rule};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, closest};
 
 pub(super) struct FieldRemoved;
 pub(super) struct FieldChanged;
 pub(super) struct EnumValueRemoved;
 pub(super) struct ReservationRemoved;
 pub(super) struct EnumValueChanged;
+
+/// Messages or enums of the lock that are not known any more: name, members, what to do.
+fn gone<'a, Known: Iterator<Item = String>>(
+    members: impl Iterator<Item = &'a (String, String)>,
+    known: impl Fn() -> Known,
+) -> impl Iterator<Item = (&'a str, String, String)> {
+    let all: Vec<String> = known().collect();
+    let mut missing: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (owner, member) in members.filter(|(owner, _)| !all.contains(owner)) {
+        missing
+            .entry(owner)
+            .or_default()
+            .push(format!("`{member}`"));
+    }
+    missing.into_iter().map(move |(owner, members)| {
+        let help = match closest(owner, all.iter().map(String::as_str)) {
+            Some(name) => format!("bring it back under its name, if it is `{name}` now"),
+            None => "bring it back".to_owned(),
+        };
+        (owner, members.join(", "), help)
+    })
+}
 
 impl Rule for FieldRemoved {
     fn name(&self) -> &'static str {
@@ -22,16 +46,20 @@ impl Rule for FieldRemoved {
     }
 
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        let pool = &context.loaded.pool;
+        let known = || pool.all_messages().map(|it| it.full_name().to_owned());
+        found.extend(
+            gone(context.lock.fields.keys(), known).map(|(name, fields, help)| {
+                let text =
+                    format!("the message `{name}` was removed or renamed, and with it {fields}");
+                Diagnostic::nowhere(self.name(), text)
+                    .subject(name)
+                    .help(help)
+            }),
+        );
         for ((message_name, name), (number, _)) in &context.lock.fields {
             let subject = format!("{message_name}.{name}");
-            let Some(message) = context.loaded.pool.get_message_by_name(message_name) else {
-                let text =
-                    format!("the message `{message_name}` was removed, and with it `{name}`");
-                found.push(
-                    Diagnostic::nowhere(self.name(), text)
-                        .subject(subject)
-                        .help("bring it back"),
-                );
+            let Some(message) = pool.get_message_by_name(message_name) else {
                 continue;
             };
             if message.get_field_by_name(name).is_some() || is_reserved(&message, name, *number) {
@@ -115,15 +143,20 @@ impl Rule for EnumValueRemoved {
     }
 
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
+        let pool = &context.loaded.pool;
+        let known = || pool.all_enums().map(|it| it.full_name().to_owned());
+        found.extend(
+            gone(context.lock.values.keys(), known).map(|(name, values, help)| {
+                let text =
+                    format!("the enum `{name}` was removed or renamed, and with it {values}");
+                Diagnostic::nowhere(self.name(), text)
+                    .subject(name)
+                    .help(help)
+            }),
+        );
         for ((enum_name, name), number) in &context.lock.values {
             let subject = format!("{enum_name}.{name}");
-            let Some(current) = context.loaded.pool.get_enum_by_name(enum_name) else {
-                let text = format!("the enum `{enum_name}` was removed, and with it `{name}`");
-                found.push(
-                    Diagnostic::nowhere(self.name(), text)
-                        .subject(subject)
-                        .help("bring it back"),
-                );
+            let Some(current) = pool.get_enum_by_name(enum_name) else {
                 continue;
             };
             let reserved = current.reserved_names().any(|reserved| reserved == name)

@@ -19,6 +19,7 @@ mod metric_rule;
 mod missing_comment;
 mod name_style;
 mod option_rule;
+mod package;
 mod step_order;
 mod unbounded_label;
 mod undecided_option;
@@ -68,6 +69,7 @@ static RULES: &[&dyn Rule] = &[
     &missing_comment::MissingComment,
     &name_style::NameStyle,
     &option_rule::OptionRule,
+    &package::Package,
     &step_order::StepOrder,
     &unbounded_label::UnboundedLabel,
     &undecided_option::UndecidedOption,
