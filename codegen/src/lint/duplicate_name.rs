@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Context, Rule};
 use crate::diagnostic::Diagnostic;
 use crate::model::Span;
+use crate::resolve::pascal;
 
 pub(super) struct DuplicateName;
 
@@ -20,10 +21,15 @@ impl Rule for DuplicateName {
     fn check(&self, context: &Context<'_>, found: &mut Vec<Diagnostic>) {
         let spec = context.spec;
         let mut check = |what: &str, names: Vec<(&str, &Span)>| {
-            let mut first: HashMap<&str, &Span> = HashMap::new();
+            // Rust knows them in camel case, in which `a_1` and `a1` are one.
+            let mut first: HashMap<String, (&str, &Span)> = HashMap::new();
             for (name, span) in names {
-                if let Some(earlier) = first.get(name) {
-                    let message = format!("{what} `{name}` is there twice");
+                if let Some((known, earlier)) = first.get(&pascal(name)) {
+                    let message = if *known == name {
+                        format!("{what} `{name}` is there twice")
+                    } else {
+                        format!("{what} `{name}` cannot be told from `{known}` in Rust")
+                    };
                     found.push(
                         Diagnostic::new(self.name(), span, message)
                             .label("again")
@@ -31,7 +37,7 @@ impl Rule for DuplicateName {
                             .help("rename one of them, or take it out"),
                     );
                 } else {
-                    first.insert(name, span);
+                    first.insert(pascal(name), (name, span));
                 }
             }
         };
