@@ -543,3 +543,20 @@ fn what_is_said_of_a_value_or_a_step_is_in_the_reference() {
         "{envelopes}"
     );
 }
+
+#[test]
+fn no_check_is_always_true() {
+    let mut sources = real_spec();
+    let path = "spec/schema/cachekit/spec/v1/preset.proto";
+    let text = sources.text(path).expect("it is part of the spec").replace(
+        "  // How much is measured.\n",
+        "  // How often.\n  optional uint64 tries = 30 [(option) = { decided_by: DECIDER_CALLER min: 0 }];\n  \
+         // How often more.\n  optional uint64 more = 31 [(option) = { decided_by: DECIDER_CALLER min: 1 }];\n  \
+         // How much is measured.\n",
+    );
+    sources.insert(path, &text);
+    let config = &emitted(&compiled(&sources))["runtime/src/generated/config.rs"];
+    assert!(config.contains("pub tries: Option<u64>"), "{config}");
+    assert!(config.contains("more >= 1"), "{config}");
+    assert!(!config.contains(">= 0"), "{config}");
+}

@@ -135,6 +135,10 @@ fn check(option: &OptionSpec) -> Option<Check> {
         }
         (Some(min), Some(max)) => format!("({min}..={max}).contains(&{place})"),
         (Some(min), None) if option.exclusive_min => format!("{place} > {min}"),
+        // An unsigned number is never less, and the compiler says so.
+        (Some(_), None) if option.kind == OptionKind::Uint && option.min == Some(0.0) => {
+            return None;
+        }
         (Some(min), None) => format!("{place} >= {min}"),
         (None, Some(max)) => format!("{place} <= {max}"),
         (None, None) => return None,
