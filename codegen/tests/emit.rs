@@ -545,6 +545,30 @@ fn what_is_said_of_a_value_or_a_step_is_in_the_reference() {
 }
 
 #[test]
+fn none_is_legal_where_it_means_something() {
+    let mut sources = real_spec();
+    let path = "spec/schema/cachekit/spec/v1/preset.proto";
+    let text = sources.text(path).expect("it is part of the spec").replace(
+        "  // How much is measured.\n",
+        "  // How often.\n  optional uint64 tries = 30 [(option) = { decided_by: DECIDER_CALLER none: \"no end\" }];\n  \
+         // How much is measured.\n",
+    );
+    sources.insert(path, &text);
+    let files = emitted(&compiled(&sources));
+    let options = &files["sdks/python/python/cachekit/options.py"];
+    assert!(
+        options.contains(r#"Option("tries", ("int", "None"), none="no end")"#),
+        "{options}"
+    );
+    assert!(files["docs/reference/options.md"].contains("| yes | `int`, `None` |"));
+    let presets = &files["sdks/python/python/cachekit/presets.py"];
+    assert!(
+        presets.contains("        tries: int | None = ...,\n"),
+        "{presets}"
+    );
+}
+
+#[test]
 fn no_check_is_always_true() {
     let mut sources = real_spec();
     let path = "spec/schema/cachekit/spec/v1/preset.proto";

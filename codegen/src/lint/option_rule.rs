@@ -16,7 +16,6 @@ const TYPES: &[&str] = &[
     "L1Limits",
     "None",
     "bool",
-    "bytes",
     "float",
     "int",
     "str",
@@ -195,6 +194,13 @@ fn problems(option: &OptionSpec) -> Vec<(String, String)> {
             report(
                 &format!("has the Python type `{python_type}`"),
                 "close every bracket",
+            );
+        }
+        let none = python_type.split('|').any(|part| part.trim() == "None");
+        if none != option.none.is_some() {
+            report(
+                "does not say in both its Python type and `none` whether `None` is legal",
+                "say in `none` what `None` means and put `| None` behind the type, or neither",
             );
         }
     }

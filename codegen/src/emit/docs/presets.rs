@@ -145,7 +145,7 @@ fn option_type(spec: &Spec, option: &OptionSpec) -> String {
     if let Some(python_type) = &option.python_type {
         return format!("`{python_type}`");
     }
-    match &option.kind {
+    let kind = match &option.kind {
         OptionKind::Bool => "`bool`".to_owned(),
         OptionKind::Uint => "`int`".to_owned(),
         OptionKind::Float => "`float`".to_owned(),
@@ -161,6 +161,11 @@ fn option_type(spec: &Spec, option: &OptionSpec) -> String {
             });
             values.unwrap_or_default()
         }
+    };
+    if option.none.is_some() {
+        format!("{kind}, `None`")
+    } else {
+        kind
     }
 }
 

@@ -109,7 +109,7 @@ fn python_type(spec: &Spec, option: &OptionSpec) -> String {
     if let Some(python_type) = &option.python_type {
         return python_type.clone();
     }
-    match &option.kind {
+    let kind = match &option.kind {
         OptionKind::Bool => "bool".to_owned(),
         OptionKind::Uint => "int".to_owned(),
         OptionKind::Float => "float".to_owned(),
@@ -117,6 +117,11 @@ fn python_type(spec: &Spec, option: &OptionSpec) -> String {
         OptionKind::Enum(_) | OptionKind::Other(_) => {
             format!("Literal[{}]", choices(spec, option).join(", "))
         }
+    };
+    if option.none.is_some() {
+        format!("{kind} | None")
+    } else {
+        kind
     }
 }
 
