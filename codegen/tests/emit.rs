@@ -584,3 +584,16 @@ fn no_check_is_always_true() {
     assert!(config.contains("more >= 1"), "{config}");
     assert!(!config.contains(">= 0"), "{config}");
 }
+
+#[test]
+fn a_format_may_compress_from_any_size_on() {
+    for min_bytes in ["0", "4096", "8193", "18446744073709551615"] {
+        let mut sources = real_spec();
+        let path = "spec/envelopes/packed.textproto";
+        let text = sources.text(path).expect("it is part of the spec");
+        let text = text.replace("min_bytes: 1024", &format!("min_bytes: {min_bytes}"));
+        sources.insert(path, &text);
+        let vectors = &emitted(&compiled(&sources))["tests/vectors/envelope.json"];
+        assert!(vectors.contains("as small as a writer compresses"));
+    }
+}

@@ -410,15 +410,14 @@ impl Maker<'_> {
             ..header(&[])
         };
         let mut rows = Vec::new();
-        let least = self.layout.compress_from.map_or(0, |least| least as usize);
+        // What a writer compresses only beyond the reader's limit, it compresses never.
+        let largest = MAX_VALUE_BYTES as usize;
+        let least = self.layout.compress_from.unwrap_or(0).min(MAX_VALUE_BYTES) as usize;
         for (comment, value) in [
-            ("text that repeats", text(4 * least.max(64))),
+            ("text that repeats", text((4 * least.max(64)).min(largest))),
             ("as small as a writer compresses", text(least.max(1))),
             ("smaller than a writer compresses", text(100)),
-            (
-                "zeros, as large as the reader allows",
-                vec![0; MAX_VALUE_BYTES as usize],
-            ),
+            ("zeros, as large as the reader allows", vec![0; largest]),
             ("noise, which a block makes longer", noise(200)),
         ] {
             let row = self.row(
