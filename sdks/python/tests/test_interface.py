@@ -9,7 +9,9 @@ import functools
 import gc
 import inspect
 import pickle
+import sys
 import types
+import warnings
 import weakref
 from typing import Any, get_type_hints
 
@@ -178,6 +180,64 @@ def test_metadata() -> None:
     assert inspect.getsource(cached).lstrip().startswith("def plain")
 
 
+@pytest.mark.parametrize("kind", ["function", "coroutine", "method"])
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations were evaluated at once")
+def test_annotations_are_evaluated_when_they_are_asked_for(kind: str) -> None:
+    import annotationlib
+
+    source = f"""
+class Holder:
+    @cache
+    {"async " * (kind == "coroutine")}def function({"self, " * (kind == "method")}x: Later) -> list[Later]: ...
+"""
+    namespace: dict[str, Any] = {"cache": cache}
+    # Without the `from __future__` of this module.
+    exec(compile(source, "<source>", "exec", dont_inherit=True), namespace)
+    function = namespace["Holder"].function
+    with pytest.raises(NameError, match="Later"):
+        _ = function.__annotations__
+    text = annotationlib.Format.STRING
+    assert annotationlib.get_annotations(function, format=text) == {"x": "Later", "return": "list[Later]"}
+    assert str(inspect.signature(function, annotation_format=text)).endswith("x: 'Later') -> 'list[Later]'")
+    unresolved = annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF)
+    assert isinstance(unresolved["x"], annotationlib.ForwardRef)
+    namespace["Later"] = int
+    expected = {"x": int, "return": list[int]}
+    assert function.__annotations__ is function.__wrapped__.__annotations__
+    assert function.__annotations__ == get_type_hints(function) == annotationlib.get_annotations(function) == expected
+    assert inspect.signature(function).return_annotation == list[int]
+    assert function.__annotate__ is function.__wrapped__.__annotate__
+    if kind == "method":
+        method = namespace["Holder"]().function
+        assert method.__annotations__ == get_type_hints(method) == expected
+        assert str(inspect.signature(method)) == "(x: int) -> list[int]"
+
+
+def test_annotations_can_be_replaced() -> None:
+    def below(x: int) -> int:
+        return x
+
+    def other(y: str) -> str:
+        return y
+
+    cached: Any = cache(below)
+    functools.update_wrapper(cached, other)
+    assert cached.__annotations__ == other.__annotations__
+    cached.__annotations__ = {"z": bytes}
+    assert cached.__annotations__ == {"z": bytes}
+    assert get_type_hints(cached) == {"z": bytes}
+    if sys.version_info >= (3, 14):
+        assert cached.__annotate__ is None
+    functools.update_wrapper(cached, other)
+    assert cached.__annotations__ == other.__annotations__
+    assert below.__annotations__ == {"x": "int", "return": "int"}
+
+
+def test_what_has_no_annotations_shows_none() -> None:
+    assert not hasattr(cache(len), "__annotations__")
+    assert cache(lambda x: x).__annotations__ == {}
+
+
 def test_a_method_shows_its_signature_without_self() -> None:
     class Thing:
         @cache
@@ -199,7 +259,10 @@ def test_coroutine_functions_are_known_as_such() -> None:
 
     for candidate in (function, Thing.method, Thing().method, functools.partial(function, 1)):
         assert inspect.iscoroutinefunction(candidate)
-        assert asyncio.iscoroutinefunction(candidate) if hasattr(asyncio, "iscoroutinefunction") else True
+        # Deprecated since 3.14.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            assert asyncio.iscoroutinefunction(candidate) if hasattr(asyncio, "iscoroutinefunction") else True
     assert not inspect.iscoroutinefunction(plain)
     assert not inspect.isgeneratorfunction(function)
     assert not inspect.isasyncgenfunction(function)

@@ -1,9 +1,10 @@
 //! What a decorated function looks like to those who look: `inspect`, `pickle`, `functools`, frameworks, people.
 //!
 //! As `functools.update_wrapper` would leave it, plus what tells the interpreter's own modules that an `async def` is still
-//! one: a marker from 3.12 on, and before that, where only functions can be, saying that it is a function.
+//! one: a marker from 3.12 on, and before that, where only functions can be, saying that it is a function. From 3.14 on
+//! annotations are evaluated when somebody asks for them, and so they are asked of the function below.
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
@@ -27,6 +28,9 @@ const ASSIGNED: [&str; 7] = [
     "__type_params__",
     "__text_signature__",
 ];
+
+/// `annotationlib.Format.VALUE`.
+const VALUE_FORMAT: u8 = 1;
 
 /// The attributes that a decorated function takes over from the function itself.
 pub(super) fn dict_of(wrapped: &Bound<'_, PyAny>) -> PyResult<Py<PyDict>> {
@@ -61,6 +65,13 @@ pub(super) fn attributes() -> Vec<ffi::PyGetSetDef> {
         attribute(c"is_async", is_async, None),
         attribute(c"cache_settings", settings, None),
     ];
+    if cfg!(Py_3_14) {
+        attributes.push(attribute(
+            c"__annotations__",
+            annotations,
+            Some(set_annotations),
+        ));
+    }
     for name in [
         c"__code__",
         c"__defaults__",
@@ -139,6 +150,59 @@ unsafe extern "C" fn settings(
         // SAFETY: a getter of this type.
         let settings = &unsafe { CachedFunction::from_ptr(object) }.tiers().given;
         Ok(settings.bind(py).copy()?.into_any().unbind())
+    })
+}
+
+/// Those of the function below, unless somebody gave this one its own, or an `__annotate__` that makes them.
+unsafe extern "C" fn annotations(
+    object: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> *mut ffi::PyObject {
+    guard::object(|py| {
+        // SAFETY: a getter of this type.
+        let (this, wrapped) = unsafe {
+            (
+                Bound::from_borrowed_ptr(py, object),
+                CachedFunction::from_ptr(object).tiers().wrapped.bind(py),
+            )
+        };
+        let annotate = this.getattr_opt("__annotate__")?;
+        let made_below = wrapped.getattr_opt("__annotate__")?;
+        if let Some(annotate) = &annotate
+            && !annotate.is_none()
+            && !made_below.is_some_and(|below| below.is(annotate))
+        {
+            return Ok(annotate.call1((VALUE_FORMAT,))?.unbind());
+        }
+        let own = this.getattr("__dict__")?.cast_into::<PyDict>()?;
+        match own.get_item("__annotations__")? {
+            Some(own) => Ok(own.unbind()),
+            None => Ok(wrapped.getattr("__annotations__")?.unbind()),
+        }
+    })
+}
+
+/// As with a function: what made the former annotations does not make these.
+unsafe extern "C" fn set_annotations(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> c_int {
+    guard::slot(-1, |py| {
+        // SAFETY: a setter of this type, whose value is alive, or null to delete the attribute.
+        let (this, value) = unsafe {
+            (
+                Bound::from_borrowed_ptr(py, object),
+                Bound::from_borrowed_ptr_or_opt(py, value),
+            )
+        };
+        let own = this.getattr("__dict__")?.cast_into::<PyDict>()?;
+        own.set_item("__annotate__", py.None())?;
+        own.set_item(
+            "__annotations__",
+            value.unwrap_or_else(|| PyDict::new(py).into_any()),
+        )?;
+        Ok(0)
     })
 }
 
