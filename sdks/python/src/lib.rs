@@ -130,7 +130,9 @@ fn advance_clock(seconds: f64) -> PyResult<()> {
     Ok(())
 }
 
-#[pymodule(gil_used = false)]
+// A free-threaded interpreter turns its lock on for this module: what has locks of its own for such builds has not been
+// run on one yet.
+#[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     // SAFETY: attached; both return borrowed pointers that are only compared.

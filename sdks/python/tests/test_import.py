@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
+import itertools
 import sys
+import sysconfig
 from pathlib import Path
+
+import pytest
 
 import cachekit
 from cachekit import _native
@@ -116,3 +121,31 @@ def test_other_interpreters_are_told() -> None:
     )
     assert out == "cachekit needs CPython: its extension does not run on pypy\n"
     assert "cachekit" in sys.modules
+
+
+class ModuleSlot(ctypes.Structure):
+    _fields_ = [("kind", ctypes.c_int), ("value", ctypes.c_void_p)]
+
+
+class ModuleDefinition(ctypes.Structure):
+    _fields_ = [
+        ("base", ctypes.c_void_p * 5),
+        ("name", ctypes.c_char_p),
+        ("doc", ctypes.c_char_p),
+        ("size", ctypes.c_ssize_t),
+        ("methods", ctypes.c_void_p),
+        ("slots", ctypes.POINTER(ModuleSlot)),
+    ]
+
+
+@pytest.mark.skipif(sys.version_info[:2] not in ((3, 13), (3, 14)), reason="told in another way, or not at all")
+def test_free_threaded_builds_are_asked_for_their_lock() -> None:
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert sys._is_gil_enabled()  # type: ignore[attr-defined]
+        return
+    py_mod_gil, used = 4, None
+    initialise = ctypes.PyDLL(_native.__file__).PyInit__native
+    initialise.restype = ctypes.POINTER(ModuleDefinition)
+    slots = initialise().contents.slots
+    told = itertools.takewhile(lambda slot: slot.kind, map(slots.__getitem__, itertools.count()))
+    assert {slot.kind: slot.value for slot in told}[py_mod_gil] is used
