@@ -66,7 +66,8 @@ def _asyncio_run(main: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _uvloop_run(main: Coroutine[Any, Any, Any]) -> Any:
-    uvloop = pytest.importorskip("uvloop")
+    import uvloop
+
     loop = uvloop.new_event_loop()
     try:
         return loop.run_until_complete(_bounded(main))
@@ -78,4 +79,7 @@ def _uvloop_run(main: Coroutine[Any, Any, Any]) -> Any:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Run:
     """Runs a coroutine to its end on each event loop."""
+    if request.param == "uvloop":
+        # Here, where the test has made no coroutine yet.
+        pytest.importorskip("uvloop")
     return _asyncio_run if request.param == "asyncio" else _uvloop_run
