@@ -105,6 +105,8 @@ def test_the_package_is_complete_and_small() -> None:
     distribution = importlib.metadata.distribution("cachekit")
     assert not [need for need in distribution.requires or [] if "extra ==" not in need]
     assert distribution.metadata["Requires-Python"] == ">=3.9"
+    this = "Programming Language :: Python :: {}.{}".format(*sys.version_info)
+    assert this in (distribution.metadata.get_all("Classifier") or [])
     assert distribution.version == cachekit.__version__
 
 
