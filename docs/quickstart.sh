@@ -3,7 +3,12 @@
 # linker and Python 3.9 or newer; PYTHON chooses the interpreter, CARGO_TARGET_DIR where Rust builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tests/needs.sh "${PYTHON:-python3}"
+python=${PYTHON:-python3}
+. tests/needs.sh "$python"
+version=$("$python" --version)
+if [ -e .venv ] && [ "$(.venv/bin/python --version 2>&1)" != "$version" ]; then
+    need "a .venv of $version, and the one that is here is not: remove it"
+fi
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit/target}"
 
@@ -11,7 +16,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/cac
 exec 9<docs/quickstart.sh
 flock 9
 
-"${PYTHON:-python3}" -m venv .venv
+"$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --upgrade pip
 .venv/bin/python -m pip install ./sdks/python
 .venv/bin/python docs/examples/quickstart.py

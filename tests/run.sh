@@ -48,12 +48,11 @@ if sys.implementation.name == "cpython" and (14 if free else 9) <= minor <= int(
     done | sort -s -V -k1,1 -u
 }
 
-# A virtual environment for an interpreter, made once: venv NAME INTERPRETER PACKAGE...
+# A virtual environment for an interpreter, made once and when its interpreter has gone: venv NAME INTERPRETER PACKAGE...
 venv() {
     local at="$CACHEKIT_WORK/venv-$1" python=$2
     shift 2
-    # pip is the last that it gets.
-    [ -x "$at/bin/pip" ] || "$python" -m venv "$at"
+    "$at/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$at"
     "$at/bin/python" -m pip install --quiet "$@" >&2
     echo "$at/bin"
 }
