@@ -5,10 +5,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 . tests/needs.sh "$python"
-version=$("$python" --version)
-if [ -e .venv ] && [ "$(.venv/bin/python --version 2>&1)" != "$version" ]; then
-    need "a .venv of $version, and the one that is here is not: remove it"
-fi
 
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/cachekit/target}"
 
@@ -16,6 +12,10 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/cac
 exec 9<docs/quickstart.sh
 flock 9
 
+version=$("$python" --version)
+if [ -e .venv ] && [ "$(.venv/bin/python --version 2>&1)" != "$version" ]; then
+    need "a .venv of $version, and the one that is here is not: remove it"
+fi
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --upgrade pip
 .venv/bin/python -m pip install ./sdks/python

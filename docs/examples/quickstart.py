@@ -40,7 +40,8 @@ def main() -> None:
     """Runs both passes."""
     root = Path(sysconfig.get_path("stdlib"))
     left_out = {"site-packages", "dist-packages", "test", "tests", "lib2to3"}
-    modules = sorted((str(path), path.stat().st_size) for path in root.rglob("*.py") if not left_out & set(path.parts))
+    files = [path for path in root.rglob("*.py") if path.is_file() and not left_out & set(path.relative_to(root).parts)]
+    modules = sorted((str(path), path.stat().st_size) for path in files)
     print(f"cachekit {cachekit.__version__}: {len(modules)} modules below {root}")
     for run in ("first pass", "second pass"):
         before, start = analyse.cache_info(), time.perf_counter()
