@@ -228,6 +228,10 @@ def test_annotations_can_be_replaced() -> None:
     assert get_type_hints(cached) == {"z": bytes}
     if sys.version_info >= (3, 14):
         assert cached.__annotate__ is None
+        cached.__annotations__ = None
+        assert cached.__annotations__ == {}
+        del cached.__annotations__
+        assert cached.__annotations__ == {}
     functools.update_wrapper(cached, other)
     assert cached.__annotations__ == other.__annotations__
     assert below.__annotations__ == {"x": "int", "return": "int"}

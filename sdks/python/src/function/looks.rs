@@ -200,7 +200,9 @@ unsafe extern "C" fn set_annotations(
         own.set_item("__annotate__", py.None())?;
         own.set_item(
             "__annotations__",
-            value.unwrap_or_else(|| PyDict::new(py).into_any()),
+            value
+                .filter(|value| !value.is_none())
+                .unwrap_or_else(|| PyDict::new(py).into_any()),
         )?;
         Ok(0)
     })
