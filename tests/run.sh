@@ -2,7 +2,7 @@
 # Everything that a change must pass: `bash tests/run.sh`, or single steps: `bash tests/run.sh lint rust`.
 #
 # Installs what it needs: redis-server and promtool from the distribution (with apt-get, as root or through sudo), Python
-# packages and the newest CPython into folders under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, Python 3.9 or newer.
+# packages and newer CPythons into folders under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, Python 3.9 or newer.
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
@@ -36,7 +36,7 @@ interpreters() {
     local newest candidate version
     newest=$(newest_supported)
     for candidate in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python /usr/bin/python3.* /usr/local/bin/python3.* \
-        "$(command -v python3)" "$CACHEKIT_WORK/newest-python/usr/bin/python"; do
+        "$(command -v python3)" "$CACHEKIT_WORK"/python3.*/usr/bin/python; do
         [ -x "$candidate" ] || continue
         version=$("$candidate" -c '
 import sys, sysconfig
@@ -78,9 +78,12 @@ step_tools() {
     fi
     redis-server --version
     promtool --version 2>&1 | head -n 1
-    local newest
-    newest=$(newest_supported)
-    interpreters | grep "^3\.$newest " || bash tests/newest_python.sh "$newest" "$CACHEKIT_WORK/newest-python"
+    local minor
+    minor=$(newest_supported)
+    while [ "$minor" -ge 9 ] && ! interpreters | grep "^3\.$minor "; do
+        bash tests/debian_python.sh "$minor" "$CACHEKIT_WORK/python3.$minor"
+        minor=$((minor - 1))
+    done
 }
 
 step_codegen() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings CPython 3.MINOR, or the newest below it that there is, into FOLDER: `bash tests/newest_python.sh MINOR FOLDER`.
+# Brings CPython 3.MINOR into FOLDER, or says why it cannot: `bash tests/debian_python.sh MINOR FOLDER`.
 #
 # From Debian's testing suite, with the C library that it was built for, so that FOLDER/usr/bin/python runs where that is
 # older. By an apt with folders of its own, which neither needs root nor changes anything of the system's.
@@ -48,10 +48,7 @@ Acquire::https::Timeout "10";
 EOF
 
 apt-get -c "$scratch/apt.conf" -qq update >"$scratch/log" 2>&1 || without "$(head -n 1 "$scratch/log")"
-found=$(apt-cache -c "$scratch/apt.conf" pkgnames python3. | sed -nE 's/^python3\.([0-9]+)-venv$/\1/p' |
-    awk -v newest="$minor" '$1 <= newest' | sort -n | tail -n 1)
-[ -n "$found" ] || without "there is none at ${mirrors[0]}"
-apt-get -c "$scratch/apt.conf" -qq -y --download-only install "python3.$found-venv" >"$scratch/log" 2>&1 ||
+apt-get -c "$scratch/apt.conf" -qq -y --download-only install "python3.$minor-venv" >"$scratch/log" 2>&1 ||
     without "$(head -n 1 "$scratch/log")"
 
 rm -rf "$folder"
@@ -63,7 +60,7 @@ libraries=("$folder"/usr/lib/*-linux-gnu)
 loader=("${libraries[0]}"/ld-linux*)
 cat >"$folder/usr/bin/python" <<EOF
 #!/bin/sh
-exec $(printf %q "${loader[0]}") --argv0 "\$0" --library-path $(printf %q "${libraries[0]}") $(printf %q "$folder/usr/bin/python3.$found") "\$@"
+exec $(printf %q "${loader[0]}") --argv0 "\$0" --library-path $(printf %q "${libraries[0]}") $(printf %q "$folder/usr/bin/python3.$minor") "\$@"
 EOF
 chmod +x "$folder/usr/bin/python"
 # Where Debian's `ensurepip` finds pip.
