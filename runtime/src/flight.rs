@@ -6,6 +6,7 @@
 
 mod waits;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -27,6 +28,8 @@ struct State<V, E> {
     current: HashMap<KeyHash, u64>,
     /// Every run that has not ended, forgotten ones included.
     runs: HashMap<u64, Run<V, E>>,
+    /// How many runs of a key were forgotten between their landing and their end.
+    settling: HashMap<KeyHash, usize>,
 }
 
 struct Run<V, E> {
@@ -39,6 +42,8 @@ struct Run<V, E> {
     queue: BTreeMap<u64, Queued>,
     /// The seat whose holder leads once it looks.
     chosen: Option<u64>,
+    /// Whether it counts as settling.
+    settling: bool,
 }
 
 struct Queued {
@@ -89,6 +94,7 @@ where
         let state = State {
             current: HashMap::new(),
             runs: HashMap::new(),
+            settling: HashMap::new(),
         };
         let flight = Arc::new(Self {
             state: Mutex::new(state),
@@ -125,14 +131,7 @@ where
                 }
             });
             match found {
-                Found::Mine(run, line) => {
-                    return Role::Leader(Lead {
-                        flight: Arc::clone(self),
-                        key,
-                        run,
-                        line,
-                    });
-                }
+                Found::Mine(run, line) => return Role::Leader(self.lead(key, run, line)),
                 Found::Landed(run, line) => {
                     return Role::Waiter(self.wait(key, run, fresh_number(), caller, line));
                 }
@@ -153,6 +152,26 @@ where
                     }
                 }
             }
+        }
+    }
+
+    /// [Forgets](Self::forget) `key` and leads a new flight of it, in one step: nobody gets in between.
+    pub fn replace(self: &Arc<Self>, key: KeyHash, caller: Caller) -> Lead<V, E> {
+        let (run, line) = self.state.with(|state| {
+            state.forget(&key);
+            let (run, line) = state.start(key, caller);
+            state.current.insert(key, run);
+            (run, line)
+        });
+        self.lead(key, run, line)
+    }
+
+    fn lead(self: &Arc<Self>, key: KeyHash, run: u64, line: Arc<Line<V, E>>) -> Lead<V, E> {
+        Lead {
+            flight: Arc::clone(self),
+            key,
+            run,
+            line,
         }
     }
 
@@ -178,12 +197,22 @@ where
     /// Lets later callers of `key` start anew: the result of a running load still reaches those who wait for it, but is
     /// no longer [current](Lead::is_current).
     pub fn forget(&self, key: &KeyHash) {
-        self.state.with(|state| state.current.remove(key));
+        self.state.with(|state| state.forget(key));
     }
 
     /// [Forgets](Self::forget) every key.
     pub fn forget_all(&self) {
-        self.state.with(|state| state.current.clear());
+        self.state.with(|state| {
+            let keys: Vec<_> = state.current.keys().copied().collect();
+            for key in keys {
+                state.forget(&key);
+            }
+        });
+    }
+
+    /// Whether a load of `key` was forgotten after it landed and has not ended yet: what it is storing, nobody may believe.
+    pub fn is_settling(&self, key: &KeyHash) -> bool {
+        self.state.with(|state| state.settling.contains_key(key))
     }
 
     /// How many callers lead or wait.
@@ -232,6 +261,7 @@ impl<V, E> State<V, E> {
             line: Arc::clone(&line),
             queue: BTreeMap::new(),
             chosen: None,
+            settling: false,
         };
         self.runs.insert(run, known);
         (run, line)
@@ -258,9 +288,27 @@ impl<V, E> State<V, E> {
         Some(Arc::clone(&known.line))
     }
 
+    fn forget(&mut self, key: &KeyHash) {
+        let run = self.current.remove(key);
+        if let Some(known) = run.and_then(|run| self.runs.get_mut(&run))
+            && known.line.landed()
+        {
+            known.settling = true;
+            *self.settling.entry(*key).or_default() += 1;
+        }
+    }
+
     /// Takes the run out. What it held is dropped by the caller, outside the lock.
     fn end(&mut self, run: u64) -> Option<Run<V, E>> {
         let ended = self.runs.remove(&run)?;
+        if ended.settling
+            && let Entry::Occupied(mut settling) = self.settling.entry(ended.key)
+        {
+            *settling.get_mut() -= 1;
+            if *settling.get() == 0 {
+                settling.remove();
+            }
+        }
         if self.current.get(&ended.key) == Some(&run) {
             self.current.remove(&ended.key);
         }
@@ -273,6 +321,7 @@ impl<V: Send + Sync, E: Send + Sync> ForkReset for Flight<V, E> {
         // Nobody who leads or waits has a stack here but the forking thread, and its lead may end as it likes.
         let gone = self.state.with(|state| {
             state.current.clear();
+            state.settling.clear();
             std::mem::take(&mut state.runs)
         });
         waits::reset_after_fork(&gone);
@@ -362,17 +411,6 @@ pub struct Wait<V: Send + Sync + 'static, E: Send + Sync + 'static> {
     over: bool,
 }
 
-impl<V: Send + Sync, E: Send + Sync> Wait<V, E> {
-    fn lead(&self, run: u64, line: Arc<Line<V, E>>) -> Lead<V, E> {
-        Lead {
-            flight: Arc::clone(&self.flight),
-            key: self.key,
-            run,
-            line,
-        }
-    }
-}
-
 enum Look<V, E> {
     Landed,
     /// Still waiting; a waker that is no longer needed.
@@ -430,11 +468,12 @@ where
             }
             Look::Chosen { term } => {
                 waits::take_over(self.caller, self.run, term);
-                Landing::HandedOver(self.lead(self.run, Arc::clone(&self.line)))
+                let line = Arc::clone(&self.line);
+                Landing::HandedOver(self.flight.lead(self.key, self.run, line))
             }
             Look::Abandoned { run, line } => {
                 waits::leave(self.caller, self.run);
-                Landing::HandedOver(self.lead(run, line))
+                Landing::HandedOver(self.flight.lead(self.key, run, line))
             }
         };
         self.over = true;

@@ -106,12 +106,15 @@ where
     fn start(&mut self) -> Option<Outcome<L::Value, E>> {
         let bound = Arc::clone(&self.cache.bound);
         let shared = &bound.shared;
+        let caller = bound.driver.caller();
         if self.fresh {
-            shared.flight.forget(&self.lookup.hash);
-        } else if let Some(value) = shared.look(self.lookup.local.borrow()) {
+            // It never waits: whoever leads may have begun with what is stored.
+            self.proceed(shared.flight.replace(self.lookup.hash, caller), caller);
+            return None;
+        }
+        if let Some(value) = shared.look(self.lookup.local.borrow()) {
             return Some(Ok(self.hit(value)));
         }
-        let caller = bound.driver.caller();
         match shared.flight.join(self.lookup.hash, caller) {
             Role::Leader(lead) => self.lead(lead, caller),
             Role::Waiter(wait) => {
@@ -138,20 +141,18 @@ where
 
     fn count_miss(&self) {
         let shared = &self.cache.bound.shared;
-        if shared.options.l1 && !self.fresh {
+        if shared.options.l1 {
             shared.count(Tier::L1, LookupOutcome::Miss);
         }
     }
 
     /// Goes on as the one who has to come up with the value.
     fn lead(&mut self, lead: Lead<L::Value, E>, caller: Caller) -> Option<Outcome<L::Value, E>> {
-        if !self.fresh {
-            // Another leader may have finished between the lookup and the flight.
-            let known = self.cache.bound.shared.look(self.lookup.local.borrow());
-            if let Some(value) = known {
-                lead.finish(Ok(value.clone()));
-                return Some(Ok(self.hit(value)));
-            }
+        // Another leader may have finished between the lookup and the flight.
+        let known = self.cache.bound.shared.look(self.lookup.local.borrow());
+        if let Some(value) = known {
+            lead.finish(Ok(value.clone()));
+            return Some(Ok(self.hit(value)));
         }
         self.count_miss();
         self.proceed(lead, caller);
@@ -182,7 +183,10 @@ where
     /// Asks the remote tier, or loads if there is none.
     fn proceed(&mut self, lead: Lead<L::Value, E>, caller: Caller) {
         if self.cache.far(self.lookup.remote).is_some() {
-            let read = read(Arc::clone(&self.cache.bound), self.lookup.hash, self.fresh);
+            let bound = Arc::clone(&self.cache.bound);
+            let hash = self.lookup.hash;
+            let blind = self.fresh || bound.shared.flight.is_settling(&hash);
+            let read = read(bound, hash, blind);
             self.state = State::Reading { read, lead, caller };
         } else {
             self.begin(Some(lead), None, caller);
@@ -301,8 +305,8 @@ where
     ) -> Option<Outcome<L::Value, E>> {
         let bound = Arc::clone(&self.cache.bound);
         let shared = &bound.shared;
-        let entry = match self.seal(&value, generation, cost) {
-            Ok(entry) => entry,
+        let change = match self.seal(&value, generation, cost) {
+            Ok(change) => change,
             Err(failure) => return Some(Err(failure)),
         };
         shared.keep(
@@ -312,10 +316,9 @@ where
             shared.options.ttl,
         );
         lead.land(Ok(value.clone()));
-        match entry {
-            Some(entry) if lead.is_current() => {
-                let driver = bound.driver.clone();
-                let rest = Rest::new(write(bound, self.lookup.hash, entry, lead), driver);
+        match change {
+            Some(change) if lead.is_current() => {
+                let rest = write(bound, self.lookup.hash, change, lead);
                 self.state = State::Writing {
                     rest,
                     value: Some(value),
@@ -334,19 +337,20 @@ where
         value: &L::Value,
         generation: Option<u64>,
         cost: Duration,
-    ) -> Result<Option<Bytes>, Failure<E>> {
+    ) -> Result<Option<Change>, Failure<E>> {
         let shared = &self.cache.bound.shared;
         let (Some(far), Some(generation)) = (self.cache.far(self.lookup.remote), generation) else {
             return Ok(None);
         };
         match far.seal(shared, &self.lookup.hash, value, cost, generation) {
-            Ok(entry) => Ok(Some(entry)),
+            Ok(entry) => Ok(Some(Change::Store(entry))),
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 Err(Failure::Interrupted(error))
             }
             Err(error) => {
                 shared.notice.unstorable(error).map_err(Failure::Refused)?;
-                Ok(None)
+                // What a refresh was to replace must not stay in its place.
+                Ok(self.fresh.then_some(Change::Remove))
             }
         }
     }
@@ -355,11 +359,14 @@ where
         let State::Writing { rest, value } = &mut self.state else {
             return Poll::Ready(None);
         };
-        let interrupted = ready!(Pin::new(rest).poll(cx));
+        let written = ready!(Pin::new(rest).poll(cx));
         let value = value.take();
-        Poll::Ready(match interrupted {
-            Some(error) => Some(Err(Failure::Interrupted(error))),
-            None => value.map(|value| {
+        // The meter has counted any other failure; the caller has its value.
+        Poll::Ready(match written {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                Some(Err(Failure::Interrupted(error)))
+            }
+            _ => value.map(|value| {
                 Ok(Served {
                     value,
                     from: Source::Load,
@@ -416,7 +423,7 @@ impl<L: Local, C, E: LoadError, R, D: Spawn, K, F, T> fmt::Debug for Call<L, C, 
 fn read<L, C, E, R, D>(
     bound: Arc<Bound<L, C, E, R, D>>,
     hash: KeyHash,
-    fresh: bool,
+    blind: bool,
 ) -> Boxed<Found<L::Value>>
 where
     L: Local,
@@ -427,21 +434,27 @@ where
 {
     Box::pin(async move {
         match &bound.far {
-            Some(far) if fresh => far.read_generation().await,
+            Some(far) if blind => far.read_generation().await,
             Some(far) => far.read(&bound.shared, &hash).await,
             None => Found::Failed,
         }
     })
 }
 
-/// Writes an entry, and takes it back if its key was invalidated meanwhile. The flight lasts until then, so that whoever
-/// comes in between still finds the value. Comes back with an error only if the caller was interrupted.
-fn write<L, C, E, R, D>(
+/// What a write does to what is stored.
+pub(super) enum Change {
+    Store(Bytes),
+    Remove,
+}
+
+/// Makes a change, and takes it back if its key was invalidated meanwhile. The flight lasts until then, so that whoever
+/// comes in between still finds the value, or knows that what it would read is not to be believed.
+pub(super) fn write<L, C, E, R, D>(
     bound: Arc<Bound<L, C, E, R, D>>,
     hash: KeyHash,
-    entry: Bytes,
+    change: Change,
     lead: Lead<L::Value, E>,
-) -> Boxed<Option<Error>>
+) -> Rest<D>
 where
     L: Local,
     C: Codec<L::Value>,
@@ -449,43 +462,49 @@ where
     R: Remote + 'static,
     D: Driver + Clone + 'static,
 {
-    Box::pin(async move {
-        let far = bound.far.as_ref()?;
-        let mut stored = far.store(&hash, entry).await;
-        if stored.is_ok() && !lead.is_current() {
-            stored = far.remove(&hash).await.map(drop);
+    let driver = bound.driver.clone();
+    let running = Box::pin(async move {
+        let Some(far) = &bound.far else { return Ok(()) };
+        let written = match change {
+            Change::Store(entry) => far.store(&hash, entry).await,
+            Change::Remove => far.remove(&hash).await.map(drop),
+        };
+        if lead.is_current() {
+            return written;
         }
-        // The meter has counted a failure; the caller has its value.
-        stored
-            .err()
-            .filter(|error| error.kind() == ErrorKind::Interrupted)
-    })
+        // A store that failed here may have come through there.
+        let removed = far.remove(&hash).await.map(drop);
+        both(written, removed)
+    });
+    Rest {
+        running: Some(running),
+        driver,
+    }
+}
+
+/// The first error, unless the second one says that the caller was interrupted.
+pub(super) fn both(first: Result<(), Error>, second: Result<(), Error>) -> Result<(), Error> {
+    match second {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
+        second => first.and(second),
+    }
 }
 
 /// A future that is run to its end in the background if its owner drops it half-way.
-struct Rest<D: Spawn> {
-    running: Option<Boxed<Option<Error>>>,
+pub(super) struct Rest<D: Spawn> {
+    running: Option<Boxed<Result<(), Error>>>,
     driver: D,
-}
-
-impl<D: Spawn> Rest<D> {
-    fn new(running: Boxed<Option<Error>>, driver: D) -> Self {
-        Self {
-            running: Some(running),
-            driver,
-        }
-    }
 }
 
 impl<D: Spawn> Unpin for Rest<D> {}
 
 impl<D: Spawn> Future for Rest<D> {
-    type Output = Option<Error>;
+    type Output = Result<(), Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Out of its place while it runs: what panics is not run again.
         let Some(mut running) = self.running.take() else {
-            return Poll::Ready(None);
+            return Poll::Ready(Ok(()));
         };
         let polled = running.as_mut().poll(cx);
         if polled.is_pending() {
@@ -499,7 +518,7 @@ impl<D: Spawn> Drop for Rest<D> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
             self.driver.spawn(Box::pin(async move {
-                running.await;
+                let _ = running.await;
             }));
         }
     }

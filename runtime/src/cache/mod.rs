@@ -15,6 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 pub use self::call::Call;
+use self::call::{Change, both, write};
 use self::far::Far;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
@@ -208,6 +209,9 @@ where
                 Role::Leader(lead) => Some(lead),
                 Role::Waiter(_) | Role::Nested => None,
             };
+            if shared.flight.is_settling(&lookup.hash) {
+                return Ok(None);
+            }
             let found = far.read(shared, &lookup.hash).await;
             let value = match found {
                 far::Found::Hit { value, remaining } => {
@@ -229,7 +233,7 @@ where
 
     /// Stores a value in both tiers, as if it had just been loaded. A load that is running is no longer stored.
     ///
-    /// An error says that the remote tier does not have it; this process has.
+    /// An error says that the remote tier may not have it; this process has.
     pub fn set<K>(
         &self,
         lookup: Lookup<K>,
@@ -241,18 +245,22 @@ where
         let this = self.clone();
         async move {
             let shared = &this.bound.shared;
-            shared.flight.forget(&lookup.hash);
-            if shared.options.l1 {
-                shared
-                    .local
-                    .insert(lookup.local.borrow(), value.clone(), shared.options.ttl);
-            }
+            let caller = this.bound.driver.caller();
+            // Whoever comes before it is stored gets the value here and does not read the old one.
+            let lead = shared.flight.replace(lookup.hash, caller);
+            lead.land(Ok(value.clone()));
+            shared.keep(&lead, lookup.local.borrow(), &value, shared.options.ttl);
             let Some(far) = this.far(lookup.remote) else {
                 return Ok(());
             };
             let generation = far.generation().await?;
-            let entry = far.seal(shared, &lookup.hash, &value, Duration::ZERO, generation)?;
-            far.store(&lookup.hash, entry).await
+            let sealed = far.seal(shared, &lookup.hash, &value, Duration::ZERO, generation);
+            let (change, refused) = match sealed {
+                Ok(entry) => (Change::Store(entry), Ok(())),
+                Err(error) => (Change::Remove, Err(error)),
+            };
+            let written = write(Arc::clone(&this.bound), lookup.hash, change, lead).await;
+            both(refused, written)
         }
     }
 

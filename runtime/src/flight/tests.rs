@@ -212,6 +212,48 @@ fn a_forgotten_load_serves_its_waiters_and_nobody_later() {
 }
 
 #[test]
+fn who_replaces_a_load_leads_at_once_and_is_the_current_one() {
+    let flight: Flights = Flight::new();
+    let me = someone();
+    let old = leader(flight.join(key(1), me));
+    let mut early = waiter(flight.join(key(1), someone()));
+    let new = flight.replace(key(1), me);
+    assert!(new.is_current() && !old.is_current());
+    let mut late = waiter(flight.join(key(1), someone()));
+    old.finish(Ok(1));
+    assert!(matches!(look(&mut early), Poll::Ready(Landing::Value(1))));
+    assert!(look(&mut late).is_pending());
+    new.finish(Ok(2));
+    assert!(matches!(look(&mut late), Poll::Ready(Landing::Value(2))));
+    drop(flight.replace(key(1), me));
+    assert!(flight.is_empty());
+}
+
+#[test]
+fn a_key_settles_until_the_last_overtaken_load_has_ended() {
+    let flight: Flights = Flight::new();
+    let first = leader(flight.join(key(1), someone()));
+    flight.forget(&key(1));
+    assert!(!flight.is_settling(&key(1)), "it will store nothing");
+    let second = leader(flight.join(key(1), someone()));
+    let other = leader(flight.join(key(2), someone()));
+    second.land(Ok(2));
+    other.land(Ok(2));
+    assert!(!flight.is_settling(&key(1)), "it is current");
+    let third = flight.replace(key(1), someone());
+    third.land(Ok(3));
+    flight.forget_all();
+    assert!(flight.is_settling(&key(1)) && flight.is_settling(&key(2)));
+    drop((first, second));
+    assert!(flight.is_settling(&key(1)));
+    drop(third);
+    assert!(!flight.is_settling(&key(1)) && flight.is_settling(&key(2)));
+    flight.reset_after_fork();
+    assert!(!flight.is_settling(&key(2)));
+    drop(other);
+}
+
+#[test]
 fn who_takes_over_a_forgotten_load_begins_a_current_one() {
     let flight: Flights = Flight::new();
     let lead = leader(flight.join(key(1), someone()));

@@ -173,13 +173,8 @@ fn a_caller_that_goes_away_during_the_write_loses_nothing() {
     pending(&mut leader);
     drop(leader);
     assert!(!setup.stored("k"));
-    let rest = cache
-        .bound
-        .driver
-        .spawned
-        .with(std::collections::VecDeque::pop_front);
     setup.remote.let_go();
-    now(rest.expect("the rest was spawned"));
+    run_spawned(&cache);
     assert!(setup.stored("k"));
     assert_eq!(cache.in_flight(), 0);
 }
@@ -325,6 +320,14 @@ fn a_value_that_cannot_be_stored_is_noticed_and_stays_here() {
         put.expect_err("it was asked for by name").code(),
         ErrorCode::ValueUnsupported
     );
+    // Nor does what they replace stay in their place.
+    assert_eq!(call("c2", "fine"), Source::Load);
+    assert_eq!(call("c3", "fine"), Source::Load);
+    assert!(setup.stored("c2") && setup.stored("c3"));
+    assert!(now(cache.set(lookup("c2"), "secret".to_owned())).is_err());
+    let secret = now(cache.refresh(lookup("c3"), || async { Ok("secret".to_owned()) }));
+    assert_eq!(secret.expect("it loads").value, "secret");
+    assert!(!setup.stored("c2") && !setup.stored("c3"));
     assert_eq!(call("d", "odd"), Source::Load);
     cache.local().clear();
     assert_eq!(call("d", "odd"), Source::Load, "it does not decode");

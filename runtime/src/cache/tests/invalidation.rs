@@ -102,6 +102,110 @@ fn a_write_that_was_overtaken_by_an_invalidation_is_taken_back() {
 }
 
 #[test]
+fn a_write_that_failed_may_have_come_through_and_is_taken_back_too() {
+    for code in [ErrorCode::RemoteTimeout, ErrorCode::Interrupted] {
+        let setup = Setup::new();
+        let cache = setup.process();
+        setup.remote.hold("set", false);
+        let mut leader = cache.get_or_load(lookup("k"), || async { Ok("old".to_owned()) });
+        pending(&mut leader);
+        now(cache.remove(lookup("k"))).expect("the remote answers");
+        setup.remote.lose("set", code);
+        setup.remote.let_go();
+        let interrupted = matches!(ready(&mut leader), Err(Failure::Interrupted(_)));
+        assert_eq!(interrupted, code == ErrorCode::Interrupted);
+        assert!(!setup.stored("k"));
+    }
+}
+
+#[test]
+fn what_an_overtaken_write_stores_is_never_served_nor_kept() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    setup.remote.hold("set", false);
+    let mut leader = cache.get_or_load(lookup("k"), || async { Ok("old".to_owned()) });
+    pending(&mut leader);
+    now(cache.remove(lookup("k"))).expect("the remote answers");
+    // It is stored after the removal, and not yet taken back.
+    setup.remote.hold("set", true);
+    pending(&mut leader);
+    assert!(setup.stored("k"));
+    assert_eq!(value_of(&cache, "k"), None);
+    let mut later = cache.get_or_load(lookup("k"), || async { Ok("new".to_owned()) });
+    pending(&mut later);
+    setup.remote.let_go();
+    assert_eq!(ready(&mut leader).expect("its caller gets it").value, "old");
+    let served = ready(&mut later).expect("it loads");
+    assert_eq!((served.value.as_str(), served.from), ("new", Source::Load));
+    assert_eq!(cache.local().get("k").as_deref(), Some("new"));
+    assert!(!setup.stored("k"), "nobody can tell whose entry it is");
+    assert_eq!(call(&setup.process(), "k").from, Source::Load);
+    cache.local().clear();
+    assert_eq!(call(&cache, "k").from, Source::L2, "it is over");
+}
+
+#[test]
+fn nobody_reads_the_old_entry_while_a_value_is_set() {
+    let setup = Setup::new();
+    call(&setup.process(), "k");
+    let cache = setup.process();
+    setup.remote.hold("set", false);
+    let mut setting = Box::pin(cache.set(lookup("k"), "new".to_owned()));
+    pending(&mut setting);
+    // Evicted at once.
+    cache.local().clear();
+    let served = call(&cache, "k");
+    assert_eq!(
+        (served.value.as_str(), served.from),
+        ("new", Source::Flight)
+    );
+    setup.remote.let_go();
+    ready(&mut setting).expect("the remote answers");
+    assert_eq!(value_of(&cache, "k").as_deref(), Some("new"));
+}
+
+#[test]
+fn a_value_that_was_invalidated_while_it_was_set_is_taken_back() {
+    let stored_by = |setup: &Setup, cache: &TestCache| {
+        setup.remote.hold("set", false);
+        let mut setting = Box::pin(cache.set(lookup("k"), "old".to_owned()));
+        pending(&mut setting);
+        setting
+    };
+    for dropped in [false, true] {
+        let setup = Setup::new();
+        let cache = setup.process();
+        let mut setting = stored_by(&setup, &cache);
+        now(cache.remove(lookup("k"))).expect("the remote answers");
+        if dropped {
+            drop(setting);
+            setup.remote.let_go();
+            run_spawned(&cache);
+        } else {
+            setup.remote.let_go();
+            ready(&mut setting).expect("the remote answers");
+        }
+        assert!(!setup.stored("k"));
+        assert_eq!(value_of(&cache, "k"), None);
+        assert_eq!(cache.in_flight(), 0);
+    }
+
+    // By a later one, which the remote tier has before.
+    let setup = Setup::new();
+    let cache = setup.process();
+    let mut setting = stored_by(&setup, &cache);
+    setup.remote.let_go();
+    now(cache.set(lookup("k"), "new".to_owned())).expect("the remote answers");
+    ready(&mut setting).expect("the remote answers");
+    assert_eq!(value_of(&cache, "k").as_deref(), Some("new"));
+    assert_eq!(
+        value_of(&setup.process(), "k"),
+        None,
+        "rather none than the old one"
+    );
+}
+
+#[test]
 fn what_was_read_before_an_invalidation_is_not_kept_after_it() {
     for by_get in [false, true] {
         let setup = Setup::new();

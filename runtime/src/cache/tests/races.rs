@@ -2,6 +2,8 @@
 
 use super::support::*;
 use crate::cache::*;
+use crate::clock::{Clock, Instant};
+use crate::driver::{Caller, Spawn, Task};
 use crate::l1::{L1, Limits};
 use crate::remote::NoRemote;
 
@@ -46,6 +48,38 @@ impl Local for Racing {
     }
 }
 
+/// A driver that lets something happen when it is asked who calls, once.
+#[derive(Clone)]
+struct Nudged {
+    bench: Bench,
+    meanwhile: Arc<Meanwhile>,
+}
+
+impl Clock for Nudged {
+    fn now(&self) -> Instant {
+        self.bench.now()
+    }
+    fn unix_millis(&self) -> u64 {
+        self.bench.unix_millis()
+    }
+}
+
+impl Spawn for Nudged {
+    fn spawn(&self, task: Task) {
+        self.bench.spawn(task);
+    }
+}
+
+impl Driver for Nudged {
+    fn caller(&self) -> Caller {
+        Racing::happen(&self.meanwhile);
+        self.bench.caller()
+    }
+    fn random(&self) -> u64 {
+        self.bench.random()
+    }
+}
+
 type RacingCache = Cache<Racing, MessagePack<String>, Problem, NoRemote, Bench>;
 
 fn racing() -> RacingCache {
@@ -82,6 +116,38 @@ fn a_load_that_ended_between_the_lookup_and_the_flight_is_enough() {
     let load = || async { panic!("it was loaded just now") };
     let served = now(cache.get_or_load(lookup("k"), load)).expect("it is there");
     assert_eq!((served.value.as_str(), served.from), ("theirs", Source::L1));
+}
+
+#[test]
+fn a_refresh_does_not_wait_for_a_read_that_came_first() {
+    let setup = Setup::new();
+    call(&setup.process(), "k");
+    let cache = setup.process();
+    setup.remote.hold("get", true);
+    let reader = Arc::new(Mutex::new(None));
+    let (other, place) = (cache.clone(), Arc::clone(&reader));
+    let meanwhile = move || {
+        let load = || async { panic!("it is stored") };
+        let mut reading = Box::pin(other.get_or_load(lookup("k"), load));
+        pending(&mut reading);
+        place.with(|place| *place = Some(reading));
+    };
+    let driver = Nudged {
+        bench: cache.bound.driver.clone(),
+        meanwhile: Arc::new(Mutex::new(Some(Box::new(meanwhile)))),
+    };
+    let nudged = cache.on(Some(Arc::new(setup.remote.clone())), driver);
+    let mut refresh = nudged.refresh(lookup("k"), || async { Ok("new".to_owned()) });
+    pending(&mut refresh);
+    let mut reading = reader.with(Option::take).expect("it is on its way");
+    setup.remote.let_go();
+    assert_eq!(
+        ready(&mut reading).expect("it asked before").from,
+        Source::L2
+    );
+    let served = ready(&mut refresh).expect("it loads");
+    assert_eq!((served.value.as_str(), served.from), ("new", Source::Load));
+    assert_eq!(cache.local().get("k").as_deref(), Some("new"));
 }
 
 #[test]

@@ -49,6 +49,8 @@ struct ProbeState {
     failing: Option<ErrorCode>,
     /// Operations that wait before and after they take effect.
     held: Option<(&'static str, bool)>,
+    /// Operations that take effect and fail nevertheless.
+    lost: Option<(&'static str, ErrorCode)>,
 }
 
 impl Probe {
@@ -64,6 +66,12 @@ impl Probe {
 
     pub(super) fn let_go(&self) {
         self.state.with(|state| state.held = None);
+    }
+
+    /// Has `operation` fail although it takes effect.
+    pub(super) fn lose(&self, operation: &'static str, code: ErrorCode) {
+        self.state
+            .with(|state| state.lost = Some((operation, code)));
     }
 
     async fn gate(&self, operation: &'static str, after: bool) {
@@ -83,7 +91,10 @@ impl Probe {
         self.gate(operation, false).await;
         let result = act();
         self.gate(operation, true).await;
-        Ok(result)
+        match self.state.with(|state| state.lost) {
+            Some((lost, code)) if lost == operation => Err(Error::new(code)),
+            _ => Ok(result),
+        }
     }
 
     pub(super) fn counts(&self) -> (u32, u32, u32) {
@@ -244,6 +255,14 @@ pub(super) fn now<F: Future>(future: F) -> F::Output {
     match step(&mut Box::pin(future)) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("it waits for something"),
+    }
+}
+
+/// Runs what the cache's driver was to spawn.
+pub(super) fn run_spawned(cache: &TestCache) {
+    let spawned = &cache.bound.driver.spawned;
+    while let Some(task) = spawned.with(VecDeque::pop_front) {
+        now(task);
     }
 }
 
