@@ -30,7 +30,7 @@ pub(super) const fn wire(algorithm: Compression) -> wire::Compression {
     }
 }
 
-/// `payload` compressed, or `None` if that does not make it smaller.
+/// `payload` compressed, smaller or not.
 pub(super) fn compress(algorithm: Compression, payload: &[u8]) -> Option<Vec<u8>> {
     match algorithm {
         Compression::Lz4 => {
@@ -48,7 +48,7 @@ pub(super) fn compress(algorithm: Compression, payload: &[u8]) -> Option<Vec<u8>
                 compress_into_with_table(payload, &mut packed, table).ok()
             })?;
             packed.truncate(length);
-            (length < payload.len()).then_some(packed)
+            Some(packed)
         }
     }
 }

@@ -54,6 +54,13 @@ pub(super) fn meta(header: Header) -> Meta {
     }
 }
 
+/// How many bytes [`frame`] makes of them.
+pub(super) fn framed(header: &Header, payload: &[u8]) -> usize {
+    let length = header.encoded_len();
+    let prefix = MAGIC.len() + 1 + prost::encoding::encoded_len_varint(length as u64);
+    prefix + length + payload.len()
+}
+
 /// Magic, `format`, `header` and `payload`, with room for a digest.
 pub(super) fn frame(format: u8, header: &Header, payload: &[u8]) -> Result<Vec<u8>> {
     let length = header.encoded_len();

@@ -93,9 +93,12 @@ impl Pipeline {
                     algorithm,
                     min_bytes,
                 } if self.compression && size >= min_bytes => {
-                    if let Some(smaller) = compress::compress(algorithm, &payload) {
-                        header.set_compression(compress::wire(algorithm));
-                        payload = smaller;
+                    if let Some(packed) = compress::compress(algorithm, &payload) {
+                        let mut other = header.clone();
+                        other.set_compression(compress::wire(algorithm));
+                        if header::framed(&other, &packed) < header::framed(&header, &payload) {
+                            (header, payload) = (other, packed);
+                        }
                     }
                 }
                 Step::Serialize | Step::Compress { .. } | Step::Checksum { .. } => {}

@@ -110,6 +110,36 @@ fn compression_is_tried_from_its_threshold_and_kept_where_it_shrinks() {
 }
 
 #[test]
+fn an_entry_is_never_larger_for_its_compression() {
+    let [packed, plain] = ["packed", "plain"].map(pipeline);
+    let payloads = (1480..1500)
+        .flat_map(|length| (20..40).map(move |run| [noise(length), vec![0; run]].concat()));
+    // By how much each payload shrinks: a header grows by two bytes for it, or three with the length in front of it.
+    let mut by_saving = [const { None }; 5];
+    for payload in payloads {
+        let length = compress::compress(crate::generated::envelope::Compression::Lz4, &payload)
+            .map_or(0, |packed| packed.len());
+        if let Some(place) = by_saving.get_mut(payload.len().saturating_sub(length)) {
+            *place = Some(payload);
+        }
+    }
+    for (saving, payload) in by_saving.into_iter().enumerate().skip(1) {
+        let payload = payload.expect("one of them saves so much");
+        for (generations, bytes) in (13..16).flat_map(|n| (0..8).map(move |bytes| (n, bytes))) {
+            let meta = Meta {
+                created_ms: 1 << (7 * bytes),
+                generations: vec![1; generations],
+                ..Meta::default()
+            };
+            let [size, limit] = [packed, plain]
+                .map(|pipeline| pipeline.wrap(KEY, &meta, payload.clone()).unwrap().len());
+            assert!(size <= limit, "{size} and not {limit}, saving {saving}");
+            assert!(size < limit || saving < 4, "{size} for {limit}");
+        }
+    }
+}
+
+#[test]
 fn compressed_bytes_do_not_depend_on_what_was_compressed_before() {
     let packed = pipeline("packed");
     let payload: Vec<u8> = (0..20_000_u32)
