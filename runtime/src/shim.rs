@@ -11,6 +11,9 @@
 use std::cell::UnsafeCell;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+#[cfg(test)]
+pub(crate) mod schedules;
+
 static GATE: RwLock<()> = RwLock::new(());
 
 /// Runs a critical section that foreign locks make (a metrics registry's, say), safe against a fork meanwhile.
@@ -35,6 +38,8 @@ impl<T> Mutex<T> {
 
     /// Runs `section` with the value. It must not lock another [`Mutex`] nor call foreign code.
     pub fn with<R>(&self, section: impl FnOnce(&mut T) -> R) -> R {
+        #[cfg(test)]
+        schedules::point();
         let _gate = enter();
         let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         section(&mut value)

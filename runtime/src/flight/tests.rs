@@ -10,6 +10,8 @@ use crate::driver::blocking;
 use crate::driver::simulation::{Process, Simulation};
 use crate::interrupt::Uninterrupted;
 
+mod schedules;
+
 type Flights = Arc<Flight<u64, String>>;
 
 fn key(n: u8) -> KeyHash {

@@ -4,6 +4,7 @@ mod failures;
 mod invalidation;
 mod races;
 mod reads;
+mod schedules;
 mod simulated;
 mod stack;
 mod support;

@@ -180,6 +180,10 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new() -> Self {
+        Self::with_metrics(Box::leak(Box::default()))
+    }
+
+    pub(super) fn with_metrics(metrics: &'static Metrics) -> Self {
         let clock = Arc::new(ManualClock::new(1_000_000));
         let remote = Probe {
             store: Arc::new(Memory::new(Arc::clone(&clock))),
@@ -194,7 +198,7 @@ impl Setup {
             clock,
             remote,
             options,
-            metrics: Box::leak(Box::default()),
+            metrics,
         }
     }
 
