@@ -95,6 +95,7 @@ step_codegen() {
 step_lint() {
     cargo fmt --all --check
     cargo clippy --quiet --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
     # What only free-threaded interpreters run, of which there need be none here.
     printf '%s\n' "version=3.$(newest_supported)" pointer_width=64 shared=false build_flags=Py_GIL_DISABLED \
         suppress_build_script_link_lines=true >"$CACHEKIT_WORK/free-threaded"

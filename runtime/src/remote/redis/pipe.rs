@@ -4,7 +4,7 @@
 //! and a reply wakes the future that waits for it and no other. Replies come in the order of the requests, so a request
 //! that is not answered in time takes the connection with it: there is no other way to tell its late reply from the next.
 //!
-//! [`link`] holds what one connection means and is tested without any loop; this file is its lock, its futures and its
+//! [`link`](super::link) holds what one connection means and is tested without any loop; this file is its lock, its futures and its
 //! effects, which all happen after the lock is released.
 
 use std::future::Future;

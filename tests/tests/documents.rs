@@ -1,0 +1,124 @@
+//! What documents name is there: files, folders, steps of the test command.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that a recipe makes, by example.
+const MADE: &[&str] = &[
+    "presets/batch.textproto",
+    "metrics/evictions.proto",
+    "spec/presets/extra.textproto",
+    "spec/metrics/examples.proto",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn documents() -> Vec<PathBuf> {
+    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found: Vec<_> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "spec/README.md",
+    ]
+    .map(|name| root().join(name))
+    .into();
+    collect(&root().join("docs"), &mut found);
+    found
+}
+
+/// The targets of the links in `text` that stay in the repository.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| {
+        let target = rest.split([')', '#']).next()?;
+        (!target.is_empty() && !target.contains("://")).then_some(target)
+    })
+}
+
+/// The words of `text` that are paths: in backticks whatever has a slash, elsewhere what begins with a folder of the root.
+fn paths<'a>(text: &'a str, folders: &BTreeSet<String>) -> Vec<&'a str> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
+    let mut found = Vec::new();
+    for line in text.lines() {
+        for (place, span) in line.split('`').enumerate() {
+            for word in span.split([' ', '(', ')', '[', ']', '"', '|', ',', ';']) {
+                let word = word.trim_end_matches(['.', ':']);
+                let folder = word.split('/').next().unwrap_or_default();
+                let meant = folders.contains(folder) || place % 2 == 1;
+                if !folder.is_empty() && word.contains('/') && meant && word.chars().all(is_part) {
+                    found.push(word);
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_path_in_a_document_exists() {
+    let folders: BTreeSet<_> = fs::read_dir(root())
+        .expect("the root")
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for document in documents() {
+        let text = read(&document);
+        let beside = document.parent().expect("a file is in a folder");
+        let mut check = |name: &str, exists: bool| {
+            seen += 1;
+            if !exists {
+                wrong.push(format!("{}: {name}", document.display()));
+            }
+        };
+        for link in links(&text) {
+            check(link, beside.join(link).exists());
+        }
+        for path in paths(&text, &folders) {
+            let exists = root().join(path).exists() || beside.join(path).exists();
+            check(path, exists || MADE.contains(&path));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "named and not there:\n{}",
+        wrong.join("\n")
+    );
+    assert!(seen > 50, "only {seen} found");
+}
+
+#[test]
+fn the_steps_that_contributors_are_told_are_those_of_the_command() {
+    let script = read(&root().join("tests/run.sh"));
+    let (_, steps) = script.split_once("all_steps=(").expect("its steps");
+    let steps: Vec<_> = steps
+        .split(')')
+        .next()
+        .expect("an end")
+        .split(' ')
+        .collect();
+    let guide = read(&root().join("CONTRIBUTING.md"));
+    let (_, told) = guide
+        .split_once("runs single steps:")
+        .expect("a sentence on them");
+    let told = told.split_once("\n\n").expect("it ends").0;
+    let told: Vec<_> = told.split('`').skip(1).step_by(2).collect();
+    assert_eq!(told, steps);
+}
