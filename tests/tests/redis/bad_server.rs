@@ -7,10 +7,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use cachekit_runtime::clock::{Clock, SystemClock};
-use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::error::{Error, ErrorCode, Result};
 use cachekit_runtime::remote::Remote;
 
-use crate::common::{assert_refused, blocking, get, get_by, wait, within};
+use crate::common::{assert_refused, blocking, get, get_by, tokio, wait, within};
 
 const HELLO: &[u8] = b"%1\r\n+proto\r\n:3\r\n";
 const VALUE: &[u8] = b"*1\r\n$1\r\nv\r\n";
@@ -75,12 +75,35 @@ fn stay(peer: &mut Peer) {
 
 fn leave(_: &mut Peer) {}
 
+/// How a call fails, with threads and with tasks alike.
 fn failure(url: &str, millis: u64) -> Error {
+    let error = of_threads(url, millis);
+    let other = of_tasks(url, millis);
+    assert_eq!(error.code(), other.code(), "{error} and {other}");
+    error
+}
+
+fn of_threads(url: &str, millis: u64) -> Error {
+    in_time(millis, || wait(get_by(&blocking(url), "k", within(millis))))
+}
+
+fn of_tasks(url: &str, millis: u64) -> Error {
+    in_time(millis, || {
+        in_tokio(async { get_by(&tokio(url), "k", within(millis)).await })
+    })
+}
+
+fn in_time(millis: u64, call: impl FnOnce() -> Result<Option<String>>) -> Error {
     let begun = SystemClock.now();
-    let error = wait(get_by(&blocking(url), "k", within(millis))).unwrap_err();
+    let error = call().unwrap_err();
     let took = SystemClock.now().since(begun);
     assert!(took < Duration::from_millis(millis + 200), "{took:?}");
     error
+}
+
+fn in_tokio<T>(future: impl Future<Output = T>) -> T {
+    let mut builder = ::tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(future)
 }
 
 #[test]
@@ -125,8 +148,15 @@ fn garbage_and_lies_are_no_replies() {
         b"$-5\r\n",
         endless,
     ] {
-        let error = failure(&answer(bytes, stay), 5000);
+        let error = of_threads(&answer(bytes, stay), 5000);
         assert_eq!(error.code(), ErrorCode::RemoteProtocol, "{error}");
+        // The parser that tasks use has no limits, and waits for what was announced.
+        let error = of_tasks(&answer(bytes, stay), 200);
+        let code = error.code();
+        assert!(
+            matches!(code, ErrorCode::RemoteProtocol | ErrorCode::RemoteTimeout),
+            "{error}"
+        );
     }
     for greeting in [
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
@@ -182,7 +212,13 @@ fn a_server_that_closes_within_a_reply_is_not_asked_again() {
         peer.hear();
         peer.say(b"*1\r\n$5\r\nab");
     });
-    assert_eq!(failure(&url, 5000).code(), ErrorCode::RemoteUnavailable);
+    let error = of_threads(&url, 5000);
+    assert_eq!(error.code(), ErrorCode::RemoteUnavailable);
+    assert_eq!(seen.swap(0, Ordering::SeqCst), 1);
+    // To the parser that tasks use, half a reply is none; what it says of it would show some of the value.
+    let error = of_tasks(&url, 5000);
+    assert_eq!(error.code(), ErrorCode::RemoteProtocol);
+    assert!(!error.to_string().contains(&b'a'.to_string()), "{error}");
     assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
@@ -310,7 +346,8 @@ fn a_queue_that_nobody_accepts_from_costs_the_timeout() {
         })
         .collect();
     let url = format!("unix://{}", path.display());
-    assert_eq!(failure(&url, 200).code(), ErrorCode::RemoteTimeout);
+    assert_eq!(of_threads(&url, 200).code(), ErrorCode::RemoteTimeout);
+    assert_eq!(of_tasks(&url, 200).code(), ErrorCode::RemoteUnavailable);
 }
 
 #[test]
@@ -321,4 +358,82 @@ fn a_removal_that_is_answered_with_nonsense() {
     let remote = blocking(&answer(b"$1\r\nx\r\n", stay));
     let error = wait(remote.set(b"k", "v".into(), None, within(5000))).unwrap_err();
     assert_eq!(error.code(), ErrorCode::RemoteProtocol);
+}
+
+/// The value that a server has for a key is the key, said some time after the request.
+fn echo(say: impl Fn(&mut Peer, &str) + Send + Sync + 'static) -> String {
+    listen(move |_, peer| {
+        peer.greet();
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = peer.0.read(&mut buffer) {
+            // Of each request only the key begins with a k.
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            for key in text.split("\r\n").filter(|part| part.starts_with('k')) {
+                say(peer, key);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_late_reply_is_never_taken_for_the_next_one() {
+    // Every reply to `kold` comes once the request after it has been sent, or not at all.
+    let (told, tell) = mpsc::channel::<()>();
+    let tell = std::sync::Mutex::new(tell);
+    let url = echo(move |peer, key| {
+        if key == "kold" {
+            tell.lock().unwrap().recv().unwrap();
+        }
+        peer.say(format!("*1\r\n${}\r\n{key}\r\n", key.len()).as_bytes());
+    });
+    let remote = blocking(&url);
+    let late = wait(get_by(&remote, "kold", within(100))).unwrap_err();
+    assert_eq!(late.code(), ErrorCode::RemoteTimeout);
+    told.send(()).unwrap();
+    assert_eq!(wait(get(&remote, "knew")).unwrap().as_deref(), Some("knew"));
+
+    in_tokio(async {
+        let remote = tokio(&url);
+        assert_eq!(get(&remote, "kany").await.unwrap().as_deref(), Some("kany"));
+        let late = get_by(&remote, "kold", within(100)).await.unwrap_err();
+        assert_eq!(late.code(), ErrorCode::RemoteTimeout);
+        told.send(()).unwrap();
+        assert_eq!(get(&remote, "knew").await.unwrap().as_deref(), Some("knew"));
+        // A task that gives up leaves the reply to nobody, on a connection that goes on.
+        let mut given_up = Box::pin(get(&remote, "kold"));
+        ::tokio::select! {
+            biased;
+            _ = &mut given_up => panic!("it is not answered"),
+            other = ::tokio::task::yield_now() => other,
+        }
+        drop(given_up);
+        told.send(()).unwrap();
+        assert_eq!(get(&remote, "knew").await.unwrap().as_deref(), Some("knew"));
+    });
+}
+
+#[test]
+fn an_error_amid_many_requests_reaches_its_own_caller() {
+    let url = echo(|peer, key| {
+        if key == "kbad" {
+            peer.say(b"-ERR not this one\r\n");
+        } else {
+            peer.say(format!("*1\r\n${}\r\n{key}\r\n", key.len()).as_bytes());
+        }
+    });
+    in_tokio(async {
+        let remote = tokio(&url);
+        let keys = ["k1", "kbad", "k2", "kbad", "k3"];
+        let mut calls = ::tokio::task::JoinSet::new();
+        for key in keys {
+            let remote = remote.clone();
+            calls.spawn(async move { (key, get(&remote, key).await) });
+        }
+        while let Some(call) = calls.join_next().await {
+            match call.unwrap() {
+                ("kbad", outcome) => assert_refused(&outcome.unwrap_err(), "not this one"),
+                (key, outcome) => assert_eq!(outcome.unwrap().as_deref(), Some(key)),
+            }
+        }
+    });
 }

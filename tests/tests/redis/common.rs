@@ -9,12 +9,17 @@ use cachekit_runtime::driver::blocking::run;
 use cachekit_runtime::error::{Error, ErrorCode, Result};
 use cachekit_runtime::interrupt::Uninterrupted;
 use cachekit_runtime::remote::Remote;
-use cachekit_runtime::remote::redis::{Blocking, Redis};
+use cachekit_runtime::remote::redis::{Blocking, Redis, Tokio};
 use cachekit_tests::redis_server::RedisServer;
 
 /// A transport of threads to `url`.
 pub(crate) fn blocking(url: &str) -> Redis<Blocking> {
     Redis::new(Blocking::new(url.parse().unwrap(), Arc::new(Uninterrupted)))
+}
+
+/// A transport of tasks to `url`.
+pub(crate) fn tokio(url: &str) -> Redis<Tokio> {
+    Redis::new(Tokio::new(url.parse().unwrap()))
 }
 
 /// Runs `future` on this thread.

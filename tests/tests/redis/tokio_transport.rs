@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use cachekit_runtime::clock::{Clock, SystemClock};
 use cachekit_runtime::error::ErrorCode;
-use cachekit_runtime::remote::redis::{Redis, Tokio};
 use cachekit_tests::redis_server::RedisServer;
 
-use crate::common::{assert_refused, every_command, every_refusal, get, get_by, set, within};
-
-fn remote(url: &str) -> Redis<Tokio> {
-    Redis::new(Tokio::new(url.parse().unwrap()))
-}
+use crate::common::{
+    assert_refused, every_command, every_refusal, get, get_by, set, tokio as remote, within,
+};
 
 fn connections(server: &RedisServer) -> usize {
     let list = server.command(&["CLIENT", "LIST", "TYPE", "normal"]);

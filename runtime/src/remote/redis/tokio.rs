@@ -218,12 +218,15 @@ impl Inner {
     }
 
     fn failed(&self, error: &RedisError) -> Error {
-        let reason = self
-            .endpoint
-            .redact(&error_text(error.to_string().as_bytes()));
         match error.kind() {
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => malformed(&self.endpoint, reason),
-            _ => unavailable(&self.endpoint, reason),
+            // What the crate says of it shows bytes of a value.
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
+                malformed(&self.endpoint, "it does not parse")
+            }
+            _ => {
+                let text = error_text(error.to_string().as_bytes());
+                unavailable(&self.endpoint, self.endpoint.redact(&text))
+            }
         }
     }
 }
