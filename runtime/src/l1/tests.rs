@@ -343,6 +343,31 @@ fn an_entry_of_the_main_queue_has_a_second_chance_for_each_use() {
 }
 
 #[test]
+fn a_second_chance_is_taken_only_once() {
+    let mut table = table(100, 20);
+    for key in 0..20 {
+        put(&mut table, item(key, key));
+        get(&mut table, key, NOW);
+        get(&mut table, key, NOW);
+    }
+    let mut make_room = |bytes, used: &[u64]| {
+        for key in used {
+            get(&mut table, *key, NOW);
+        }
+        let heavy = Item {
+            weight: bytes,
+            ..item(100, 100)
+        };
+        put(&mut table, heavy);
+        table.remove(mix(100), |_| true);
+        present(&table)
+    };
+    make_room(1, &[]);
+    assert_eq!(make_room(4, &[1])[..2], [1, 5]);
+    assert_eq!(make_room(17, &[6, 7]), [6, 7, 19], "1 was not used again");
+}
+
+#[test]
 fn slots_are_used_again() {
     let mut table = table(10, 100);
     for key in 0..1000 {
