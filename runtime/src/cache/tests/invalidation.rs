@@ -30,6 +30,8 @@ fn clear_makes_every_entry_a_miss_without_touching_them() {
         Source::L2,
         "written under the new generation"
     );
+    now(one.clear()).expect("the remote answers");
+    assert_eq!(call(&setup.process(), "b").from, Source::Load, "once more");
     let generation = Identity::new("test", "f", None).generation_name();
     assert_eq!(setup.remote.store.lifetime(&generation), None);
 }
