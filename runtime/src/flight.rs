@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
+use crate::clock::Instant;
 use crate::driver::{Caller, fresh_number};
 use crate::key::KeyHash;
 use crate::shim::{self, ForkReset, Mutex};
@@ -42,6 +43,8 @@ struct Run<V, E> {
     queue: BTreeMap<u64, Queued>,
     /// The seat whose holder leads once it looks.
     chosen: Option<u64>,
+    /// When what it landed is no longer valid.
+    expires: Option<Instant>,
     /// Whether it counts as settling.
     settling: bool,
 }
@@ -200,6 +203,16 @@ where
         self.state.with(|state| state.forget(key));
     }
 
+    /// [Forgets](Self::forget) `key` if what has landed for it is no longer valid at `now`.
+    pub fn expire(&self, key: &KeyHash, now: Instant) {
+        self.state.with(|state| {
+            let run = state.current.get(key).and_then(|run| state.runs.get(run));
+            if run.is_some_and(|run| run.expires.is_some_and(|expires| expires <= now)) {
+                state.forget(key);
+            }
+        });
+    }
+
     /// [Forgets](Self::forget) every key.
     pub fn forget_all(&self) {
         self.state.with(|state| {
@@ -261,6 +274,7 @@ impl<V, E> State<V, E> {
             line: Arc::clone(&line),
             queue: BTreeMap::new(),
             chosen: None,
+            expires: None,
             settling: false,
         };
         self.runs.insert(run, known);
@@ -345,17 +359,16 @@ pub struct Lead<V: Send + Sync + 'static, E: Send + Sync + 'static> {
 }
 
 impl<V: Send + Sync, E: Send + Sync> Lead<V, E> {
-    /// Gives everybody who waits the result, and everybody who comes until this lead is dropped. Only the first counts.
-    pub fn land(&self, outcome: Result<V, Arc<E>>) {
+    /// Gives everybody who waits the result, and everybody who comes until this lead is dropped or the result
+    /// [expires](Flight::expire). Only the first counts.
+    pub fn land(&self, outcome: Result<V, Arc<E>>, expires: Option<Instant>) {
         let (second, queue) = self.flight.state.with(|state| {
             let second = self.line.outcome.set(outcome);
-            let known = state.runs.get_mut(&self.run);
-            (
-                second,
-                known
-                    .map(|known| std::mem::take(&mut known.queue))
-                    .unwrap_or_default(),
-            )
+            let queue = state.runs.get_mut(&self.run).map(|known| {
+                known.expires = expires;
+                std::mem::take(&mut known.queue)
+            });
+            (second, queue.unwrap_or_default())
         });
         drop(second);
         if !queue.is_empty() {
@@ -370,7 +383,7 @@ impl<V: Send + Sync, E: Send + Sync> Lead<V, E> {
 
     /// Gives everybody who waits the result, and ends the flight.
     pub fn finish(self, outcome: Result<V, Arc<E>>) {
-        self.land(outcome);
+        self.land(outcome, None);
     }
 
     /// Whether the key was not [forgotten](Flight::forget) since this lead began: only then may its result be stored.

@@ -115,6 +115,7 @@ where
         if let Some(value) = shared.look(self.lookup.local.borrow()) {
             return Some(Ok(self.hit(value)));
         }
+        shared.flight.expire(&self.lookup.hash, bound.driver.now());
         match shared.flight.join(self.lookup.hash, caller) {
             Role::Leader(lead) => self.lead(lead, caller),
             Role::Waiter(wait) => {
@@ -315,7 +316,7 @@ where
             &value,
             shared.options.ttl,
         );
-        lead.land(Ok(value.clone()));
+        lead.land(Ok(value.clone()), bound.expiry());
         match change {
             Some(change) if lead.is_current() => {
                 let rest = write(bound, self.lookup.hash, change, lead);

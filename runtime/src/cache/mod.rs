@@ -20,6 +20,7 @@ use self::far::Far;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
 };
+use crate::clock::{Clock, Instant};
 use crate::driver::Driver;
 use crate::envelope::Pipeline;
 use crate::error::{Error, ErrorCode, Result};
@@ -141,6 +142,14 @@ impl fmt::Debug for Builder {
     }
 }
 
+impl<L: Local, C, E, R, D: Clock> Bound<L, C, E, R, D> {
+    /// When a value that was loaded just now expires.
+    fn expiry(&self) -> Option<Instant> {
+        let ttl = self.shared.options.ttl?;
+        Some(self.driver.now().after(ttl))
+    }
+}
+
 impl<L, C, E, R, D> Cache<L, C, E, R, D>
 where
     L: Local,
@@ -248,7 +257,7 @@ where
             let caller = this.bound.driver.caller();
             // Whoever comes before it is stored gets the value here and does not read the old one.
             let lead = shared.flight.replace(lookup.hash, caller);
-            lead.land(Ok(value.clone()));
+            lead.land(Ok(value.clone()), this.bound.expiry());
             shared.keep(&lead, lookup.local.borrow(), &value, shared.options.ttl);
             let Some(far) = this.far(lookup.remote) else {
                 return Ok(());

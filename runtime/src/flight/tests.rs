@@ -239,11 +239,11 @@ fn a_key_settles_until_the_last_overtaken_load_has_ended() {
     assert!(!flight.is_settling(&key(1)), "it will store nothing");
     let second = leader(flight.join(key(1), someone()));
     let other = leader(flight.join(key(2), someone()));
-    second.land(Ok(2));
-    other.land(Ok(2));
+    second.land(Ok(2), None);
+    other.land(Ok(2), None);
     assert!(!flight.is_settling(&key(1)), "it is current");
     let third = flight.replace(key(1), someone());
-    third.land(Ok(3));
+    third.land(Ok(3), None);
     flight.forget_all();
     assert!(flight.is_settling(&key(1)) && flight.is_settling(&key(2)));
     drop((first, second));
@@ -270,7 +270,7 @@ fn a_landed_result_is_there_until_the_lead_ends() {
     let flight: Flights = Flight::new();
     let me = someone();
     let lead = leader(flight.join(key(1), me));
-    lead.land(Ok(5));
+    lead.land(Ok(5), None);
     let mut late = waiter(flight.join(key(1), someone()));
     assert!(matches!(look(&mut late), Poll::Ready(Landing::Value(5))));
     let mut own = waiter(flight.join(key(1), me));

@@ -147,6 +147,40 @@ fn what_an_overtaken_write_stores_is_never_served_nor_kept() {
 }
 
 #[test]
+fn a_value_that_expires_while_it_is_stored_is_served_no_longer() {
+    for l1 in [true, false] {
+        let mut setup = Setup::new();
+        setup.options.l1 = l1;
+        let cache = setup.process();
+        setup.remote.hold("set", false);
+        let mut leader = cache.get_or_load(lookup("k"), || async { Ok("old".to_owned()) });
+        pending(&mut leader);
+        setup.advance(TTL / 2);
+        assert_eq!(call(&cache, "k").value, "old");
+        setup.advance(TTL / 2);
+        let mut later = cache.get_or_load(lookup("k"), || async { Ok("new".to_owned()) });
+        pending(&mut later);
+        setup.remote.let_go();
+        let served = ready(&mut later).expect("it loads");
+        assert_eq!((served.value.as_str(), served.from), ("new", Source::Load));
+        assert_eq!(ready(&mut leader).expect("it has it").value, "old");
+        assert_eq!(cache.local().get("k").as_deref(), l1.then_some("new"));
+        assert!(!setup.stored("k"), "the old one came last");
+
+        // And so for a value that is set.
+        setup.remote.hold("set", false);
+        let mut setting = Box::pin(cache.set(lookup("k"), "old".to_owned()));
+        pending(&mut setting);
+        assert_eq!(call(&cache, "k").value, "old");
+        setup.advance(TTL);
+        let mut later = cache.get_or_load(lookup("k"), || async { Ok("new".to_owned()) });
+        pending(&mut later);
+        setup.remote.let_go();
+        assert_eq!(ready(&mut later).expect("it loads").from, Source::Load);
+    }
+}
+
+#[test]
 fn nobody_reads_the_old_entry_while_a_value_is_set() {
     let setup = Setup::new();
     call(&setup.process(), "k");

@@ -60,7 +60,7 @@ fn one_load_at_a_time_and_nobody_is_stranded_when_callers_are_cancelled() {
                 let loading = Loading::begin(&running);
                 yield_now().await;
                 drop(loading);
-                lead.land(Ok(7));
+                lead.land(Ok(7), None);
                 yield_now().await;
                 7
             }
