@@ -1,3 +1,5 @@
+use prost::Message;
+
 use super::*;
 use crate::generated::presets;
 
@@ -131,10 +133,13 @@ fn an_entry_is_never_larger_for_its_compression() {
                 generations: vec![1; generations],
                 ..Meta::default()
             };
-            let [size, limit] = [packed, plain]
-                .map(|pipeline| pipeline.wrap(KEY, &meta, payload.clone()).unwrap().len());
+            let [stored, as_it_is] =
+                [packed, plain].map(|pipeline| pipeline.wrap(KEY, &meta, payload.clone()).unwrap());
+            let (size, limit) = (stored.len(), as_it_is.len());
             assert!(size <= limit, "{size} and not {limit}, saving {saving}");
             assert!(size < limit || saving < 4, "{size} for {limit}");
+            let plainly = stored[..size - 8].ends_with(&payload);
+            assert_eq!(plainly, size == limit, "for nothing it is not compressed");
         }
     }
 }
@@ -376,4 +381,36 @@ fn arbitrary_bytes_never_panic() {
             let _ = pipeline.open(KEY, entry.into());
         }
     }
+}
+
+#[test]
+fn a_header_of_just_the_longest_length_is_written_and_read() {
+    let bare = pipeline("bare");
+    let mut seen = Vec::new();
+    for bytes in 0..9 {
+        let meta = Meta {
+            created_ms: 1 << (7 * bytes),
+            generations: vec![1; 510],
+            ..Meta::default()
+        };
+        let length = header::of(&meta, Serializer::Native, 2).encoded_len();
+        let stored = bare.wrap(KEY, &meta, b"hi".to_vec());
+        seen.push((length, stored.is_ok()));
+        if let Ok(stored) = stored {
+            assert_eq!(bare.open(KEY, stored).unwrap().0, meta);
+        }
+    }
+    assert_eq!(seen[7..], [(4096, true), (4097, false)]);
+}
+
+#[test]
+fn the_effort_of_opening_is_what_it_becomes_within_the_limit() {
+    let packed = pipeline("packed");
+    let small = packed.wrap(KEY, &meta(), vec![0; 10]).unwrap();
+    assert_eq!(packed.effort(&small), small.len() as u64);
+    let large = packed.wrap(KEY, &meta(), vec![0; 50_000]).unwrap();
+    assert_eq!(packed.effort(&large), 50_000);
+    let liar = header::of(&meta(), Serializer::Native, 1 << 40);
+    assert_eq!(packed.effort(&forged(&packed, &liar, b"x")), 1 << 20);
+    assert_eq!(packed.effort(b"no entry at all"), 15);
 }
