@@ -116,6 +116,12 @@ fn lengths_take_their_shortest_form() {
         assert_eq!(read(&text(n)), Token::Str("x".repeat(n).as_bytes()));
         assert_eq!(read(&bytes(n)), Token::Bin(&vec![1; n]));
     }
+    for n in [0, 15, 16, 65_535, 65_536] {
+        let array = [written(|w| w.array(n)), vec![0xc0; n]].concat();
+        assert_eq!(Reader::new(&array).token().unwrap(), Token::Array(n));
+        let map = [written(|w| w.map(n)), vec![0xc0; 2 * n]].concat();
+        assert_eq!(Reader::new(&map).token().unwrap(), Token::Map(n));
+    }
 }
 
 #[test]
@@ -342,6 +348,10 @@ fn a_container_too_deep_is_refused_both_ways() {
     writer.enter().unwrap();
     reader.enter().unwrap();
     writer.clear();
+    for _ in 0..MAX_DEPTH {
+        writer.enter().unwrap();
+    }
+    writer.take();
     writer.enter().unwrap();
 }
 
@@ -352,6 +362,9 @@ fn a_cleared_writer_is_as_new() {
     writer.int(5).unwrap();
     writer.part(&group);
     assert_eq!(writer.take(), [5]);
+    assert!(writer.is_empty());
+    writer.int(6).unwrap();
+    writer.clear();
     assert!(writer.is_empty());
     let group = writer.group();
     for value in [2, 1] {
