@@ -186,6 +186,21 @@ fn every_outcome_is_counted_once() {
     assert_eq!(lookups(Tier::L2, LookupOutcome::Miss), 1);
     assert_eq!(lookups(Tier::L2, LookupOutcome::Error), 0);
     assert_eq!(setup.metrics.load_duration.count(), 1);
+
+    // Who waits has missed too; who refreshes has not looked.
+    let ending = Ending::default();
+    let mut leader = one.get_or_load(lookup("other"), || ending.load());
+    pending(&mut leader);
+    let mut waiter = one.get_or_load(lookup("other"), || async { panic!("it waits") });
+    pending(&mut waiter);
+    ending.end(Ok("v".to_owned()));
+    assert!(ready(&mut leader).is_ok() && ready(&mut waiter).is_ok());
+    assert!(now(one.refresh(lookup("k"), || async { Ok("new".to_owned()) })).is_ok());
+    assert_eq!(lookups(Tier::L1, LookupOutcome::Hit), 1);
+    assert_eq!(lookups(Tier::L1, LookupOutcome::Miss), 4);
+    assert_eq!(lookups(Tier::L2, LookupOutcome::Hit), 1);
+    assert_eq!(lookups(Tier::L2, LookupOutcome::Miss), 2);
+    assert_eq!(setup.metrics.load_duration.count(), 3);
 }
 
 #[test]
