@@ -76,7 +76,7 @@ pub(crate) fn call(
             }
         }))
     });
-    awaitable::of(function, Some(call), begin)
+    awaitable::of(function, Some(call), fresh.then_some("refresh"), begin)
 }
 
 fn locate_again(py: Python<'_>, call: &AsyncCall) -> PyResult<Located> {
@@ -117,6 +117,11 @@ pub(crate) fn operation(
     located: Located,
     value: Option<Value>,
 ) -> PyResult<Py<PyAny>> {
+    let name = match operation {
+        Operation::Put => "put",
+        Operation::Peek => "peek",
+        _ => "invalidate",
+    };
     let held = function.clone().unbind();
     let begin: Begin = Box::new(move |py, host| {
         let tiers = tiers_of(&held);
@@ -147,7 +152,7 @@ pub(crate) fn operation(
         });
         Ok(future)
     });
-    awaitable::of(function, None, begin)
+    awaitable::of(function, None, Some(name), begin)
 }
 
 /// An operation where no loop runs, on the tier of this process.
@@ -193,7 +198,7 @@ pub(crate) fn clear(function: &Bound<'_, PyAny>, core: &Core) -> PyResult<Py<PyA
         });
         Ok(future)
     });
-    let clearing = awaitable::of(function, None, begin)?;
+    let clearing = awaitable::of(function, None, Some("cache_clear"), begin)?;
     Ok(host.call_method1("spawn", (clearing,))?.unbind())
 }
 

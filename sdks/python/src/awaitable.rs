@@ -4,7 +4,7 @@
 //! caller's load, it yields a future of the loop, which the runtime's waker ends. It starts nothing before it is awaited, and
 //! going away in any manner drops the runtime's future, which passes a load on to the next in line.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::future::Future;
 use std::mem::offset_of;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use cachekit_runtime::driver::Task;
 use pyo3::exceptions::{
-    PyGeneratorExit, PyRuntimeError, PyStopIteration, PyTypeError, PyValueError,
+    PyGeneratorExit, PyRuntimeError, PyRuntimeWarning, PyStopIteration, PyTypeError, PyValueError,
 };
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -47,6 +47,8 @@ struct Inner {
     function: Option<Py<PyAny>>,
     /// The call that its channel belongs to, if it is one.
     call: Option<Arc<AsyncCall>>,
+    /// What of the function it is, unless it is a call.
+    operation: Option<&'static str>,
     state: Guarded<State>,
 }
 
@@ -85,6 +87,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let slots = vec![
         slot(ffi::Py_tp_new, heap::no_new as *mut c_void),
         slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+        slot(ffi::Py_tp_finalize, finalize as *mut c_void),
         slot(ffi::Py_tp_traverse, traverse as *mut c_void),
         slot(ffi::Py_tp_clear, clear as *mut c_void),
         slot(ffi::Py_tp_iternext, iternext as *mut c_void),
@@ -113,12 +116,14 @@ fn new(
     py: Python<'_>,
     function: Option<Py<PyAny>>,
     call: Option<Arc<AsyncCall>>,
+    operation: Option<&'static str>,
     state: State,
 ) -> PyResult<Py<PyAny>> {
     let kind = TYPE.get(py).expect("made with the module").as_ptr();
     let inner = Box::new(Inner {
         function,
         call,
+        operation,
         state: Guarded::new(state),
     });
     // SAFETY: the struct is the type's own.
@@ -129,12 +134,14 @@ fn new(
 pub(crate) fn of(
     function: &Bound<'_, PyAny>,
     call: Option<Arc<AsyncCall>>,
+    operation: Option<&'static str>,
     begin: Begin,
 ) -> PyResult<Py<PyAny>> {
     new(
         function.py(),
         Some(function.clone().unbind()),
         call,
+        operation,
         State::New(begin),
     )
 }
@@ -151,7 +158,8 @@ pub(crate) fn background(host: &Bound<'_, PyAny>, task: Task) -> PyResult<Py<PyA
         host: Some(host.clone().unbind()),
         in_coroutine: false,
     };
-    new(host.py(), None, None, State::Suspended(Box::new(running)))
+    let state = State::Suspended(Box::new(running));
+    new(host.py(), None, None, None, state)
 }
 
 impl Inner {
@@ -161,7 +169,10 @@ impl Inner {
 
     /// Goes on. Called by the loop, or by whoever awaits from outside of one.
     fn step(&self, py: Python<'_>, message: Message) -> PyResult<Step> {
-        check_stack()?;
+        if let Err(error) = check_stack() {
+            self.give_up();
+            return Err(error);
+        }
         let state = self
             .state
             .with(|state| std::mem::replace(state, State::Busy));
@@ -214,6 +225,14 @@ impl Inner {
                 ended
             }
         }
+    }
+
+    /// Ends it if it has not begun: whoever awaits it was told.
+    fn give_up(&self) {
+        drop(self.state.with(|state| match state {
+            State::New(_) => Some(std::mem::replace(state, State::Over)),
+            _ => None,
+        }));
     }
 
     fn set(&self, state: State) {
@@ -422,9 +441,48 @@ unsafe extern "C" fn name_of(object: *mut ffi::PyObject, name: *mut c_void) -> *
     })
 }
 
+/// Says that it was never awaited, as the interpreter says of a coroutine: whoever forgot that waits for nothing.
+unsafe extern "C" fn finalize(object: *mut ffi::PyObject) {
+    guard::slot((), |py| {
+        // SAFETY: a slot of this type.
+        let Some(inner) = (unsafe { &(*object.cast::<Awaitable>()).inner }) else {
+            return Ok(());
+        };
+        let never = inner.state.with(|state| matches!(state, State::New(_)));
+        let Some(function) = inner.function.as_ref().filter(|_| never) else {
+            return Ok(());
+        };
+        // Whoever drops it may be in the middle of raising something.
+        let raising = PyErr::take(py);
+        if let Err(error) = warn_never_awaited(function.bind(py), inner.operation) {
+            error.write_unraisable(py, Some(function.bind(py)));
+        }
+        if let Some(raising) = raising {
+            raising.restore(py);
+        }
+        Ok(())
+    });
+}
+
+fn warn_never_awaited(
+    function: &Bound<'_, PyAny>,
+    operation: Option<&'static str>,
+) -> PyResult<()> {
+    let name = function.getattr("__qualname__")?;
+    let text = match operation {
+        Some(operation) => format!("coroutine '{name}.{operation}' was never awaited"),
+        None => format!("coroutine '{name}' was never awaited"),
+    };
+    let category = function.py().get_type::<PyRuntimeWarning>();
+    PyErr::warn(function.py(), &category, &CString::new(text)?, 1)
+}
+
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: called once, by the interpreter, for an object of this type that nobody refers to.
     unsafe {
+        if ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
+            return;
+        }
         ffi::PyObject_GC_UnTrack(object.cast());
         let inner = (*object.cast::<Awaitable>()).inner.take();
         guard::slot((), |py| {

@@ -10,7 +10,7 @@ import threading
 import types
 import warnings
 import weakref
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -322,7 +322,8 @@ def test_a_raw_coroutine_passes_everything_through() -> None:
     assert dropped.send(None) == "first"
     del dropped
     never = function(4)
-    del never
+    with pytest.warns(RuntimeWarning, match="never awaited"):
+        del never
     assert done == [1, 2, 3]
 
 
@@ -369,8 +370,38 @@ def test_an_awaitable_that_never_began_is_collected() -> None:
     argument.append(function(argument))
     died = weakref.ref(argument)
     del argument
-    gc.collect()
+    with pytest.warns(RuntimeWarning, match=r"function' was never awaited"):
+        gc.collect()
     assert died() is None
+
+
+def test_who_forgets_to_await_is_told(run: Run) -> None:
+    @cache(backend="memory://", namespace=f"forgotten {run}")
+    async def function(x: int) -> int:
+        return x
+
+    function.__qualname__ = "function"
+
+    def forgotten(make: Callable[[], object]) -> list[tuple[type[Warning], str, str]]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            make()
+        return [(warning.category, str(warning.message), warning.filename) for warning in said]
+
+    for make, name in [
+        (lambda: function(1), "function"),
+        (lambda: function.refresh(1), "function.refresh"),
+        (lambda: function.invalidate(1), "function.invalidate"),
+        (lambda: function.put(1, 1), "function.put"),
+        (lambda: function.peek(1), "function.peek"),
+    ]:
+        assert forgotten(make) == [(RuntimeWarning, f"coroutine '{name}' was never awaited", __file__)]
+    # As with a coroutine: not when it was closed, nor when it was begun.
+    assert forgotten(lambda: function(1).close()) == []
+    assert forgotten(lambda: run(function(2))) == []
+    # A hit is an answer; nothing is lost with it.
+    assert forgotten(lambda: function(2)) == []
+    assert function.cache_info().loads == 1
 
 
 def test_a_method_looks_like_a_method() -> None:
