@@ -101,6 +101,12 @@ impl<'py> Walk<'_, 'py, true> {
     #[inline(never)]
     fn local(&mut self, object: &Bound<'py, PyAny>) -> Step {
         let class = object.get_type_ptr();
+        if is_used_up(object) {
+            return Err(Stop::refused(
+                object,
+                "it can be used only once, so no later call is the same; pass a list in its place",
+            ));
+        }
         let by_identity = compares_by_identity(class);
         let number = if by_identity {
             object.as_ptr() as u64
@@ -241,6 +247,17 @@ impl Part {
 fn is_named_tuple(class: &Bound<'_, PyType>) -> PyResult<bool> {
     let fields = class.getattr_opt(crate::once::text!(class.py(), "_fields"))?;
     Ok(fields.is_some_and(|fields| fields.cast_exact::<PyTuple>().is_ok()))
+}
+
+/// Whether a call uses it up: what the function makes of it is no answer to a second call with it.
+fn is_used_up(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object, of which only the type is looked at.
+    unsafe {
+        let object = object.as_ptr();
+        ffi::PyGen_CheckExact(object) != 0
+            || ffi::PyCoro_CheckExact(object) != 0
+            || ffi::PyAsyncGen_CheckExact(object) != 0
+    }
 }
 
 /// Whether instances of `class` are equal only to themselves, by the rules of `object`.

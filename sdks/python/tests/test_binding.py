@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import namedtuple
+from collections.abc import AsyncIterator, Iterator
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from cachekit import NotCacheableError, cache
+from cachekit import CacheKitWarning, NotCacheableError, cache
 
 Both = [pytest.param(None, id="in process"), pytest.param("memory://", id="by encoding")]
 
@@ -201,6 +202,28 @@ def test_an_argument_that_cannot_be_part_of_a_key() -> None:
     with pytest.raises(NotCacheableError, match="argument x") as caught:
         strict(Unhashable())
     assert caught.value.code == "argument_unsupported"
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_what_a_call_uses_up_is_no_key(by_key: bool) -> None:
+    async def unused() -> None: ...
+
+    async def unused_too() -> AsyncIterator[int]:
+        yield 1
+
+    @cache(**({"key": lambda x: x} if by_key else {}))
+    def function(x: object) -> list[int]:
+        return list(x) if isinstance(x, Iterator) else []
+
+    numbers = (number for number in [1, 2])
+    with pytest.warns(CacheKitWarning, match="can be used only once"):
+        assert function(numbers) == [1, 2]
+    assert function(numbers) == []
+    coroutine = unused()
+    function(coroutine)
+    coroutine.close()
+    function(unused_too())
+    assert function.cache_info().currsize == 0
 
 
 def test_more_parameters_than_fit_anywhere_inline() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -71,6 +73,7 @@ def test_an_unknown_option_names_the_closest(name: str, closest: str) -> None:
         {"remote_timeout": None}, {"remote_timeout": math.nan}, {"backend": 3}, {"backend": "http://x"},
         {"backend": "redis://host:notaport"}, {"backend": ""}, {"backend": b"redis://x"},
         {"l1": {"max_entries": 3}, "max_entries": 4}, {"compression": True}, {"envelope": "plain"}, {"remote": False},
+        {"namespace": "\ud800"}, {"version": "\ud800"}, {"backend": "redis://:hunter2@\ud800"},
     ],
     ids=repr,
 )  # fmt: skip
@@ -78,6 +81,20 @@ def test_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         cache(**options)
     assert caught.value.code in ("option_invalid", "backend_invalid", "option_unknown")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_function_is_a_plain_one() -> None:
+    async def awaited(x: int) -> int:
+        return x
+
+    def generated(x: int) -> Iterator[int]:
+        yield x
+
+    for key in (awaited, partial(awaited, 1), generated):
+        with pytest.raises(ConfigurationError, match="plain function") as caught:
+            cache(key=key)
+        assert caught.value.code == "option_invalid"
 
 
 def test_limits_of_the_process_tier() -> None:
@@ -201,6 +218,7 @@ def test_compression_of_the_environment(monkeypatch: pytest.MonkeyPatch, text: s
         ("CACHEKIT_MAX_CHUNK_SIZE_MB", "big"), ("CACHEKIT_MAX_CHUNK_SIZE_MB", "0"), ("CACHEKIT_MAX_CHUNK_SIZE_MB", "513"),
         ("CACHEKIT_ENABLE_COMPRESSION", "perhaps"), ("CACHEKIT_ENABLE_COMPRESSION", ""),
         ("CACHEKIT_REDIS_URL", "http://localhost"), ("REDIS_URL", "localhost:6379"), ("CACHEKIT_REDIS_URL", "redis://h:x"),
+        ("CACHEKIT_APPLICATION", "caf\udce9"), ("REDIS_URL", "redis://:hunter2@\udce9"),
     ],
 )  # fmt: skip
 def test_an_environment_variable_that_cannot_be_parsed_is_named(
@@ -302,7 +320,10 @@ def test_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     assert function.cache_key().startswith("ck:configured:")
 
 
-@pytest.mark.parametrize("options", [{"application": ""}, {"application": 3}, {"backend": 3}, {"backend": "ftp://x"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"application": ""}, {"application": 3}, {"application": "\ud800"}, {"backend": 3}, {"backend": "ftp://x"}],
+)
 def test_configure_refuses(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         configure(**options)

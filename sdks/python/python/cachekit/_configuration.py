@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cachekit import _native
+from cachekit._options import has_utf8
 from cachekit.exceptions import ConfigurationError, make_error
 
 TYPE_CHECKING = False
@@ -64,15 +65,18 @@ def configure(*, backend: Choice | Unset = UNSET, application: str | Unset = UNS
     application: First part of every name in the remote tier, so that applications may share one Redis.
     """
     chosen = backend if isinstance(backend, Unset) else backend_of(backend)
-    if application == "" or not isinstance(application, (str, Unset)):
-        raise make_error(
-            "option_invalid", option="application", value=repr(application), reason="must be a str that is not empty"
-        )
+    if not isinstance(application, Unset) and not _is_name(application):
+        reason = "must be a str that is not empty and that UTF-8 can encode"
+        raise make_error("option_invalid", option="application", value=repr(application), reason=reason)
     if not isinstance(chosen, Unset):
         current.backend = chosen
     if not isinstance(application, Unset):
         current.application = application
     _native.backends_changed()
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != "" and has_utf8(value)
 
 
 def replace(configuration: Configuration) -> Configuration:
@@ -93,6 +97,8 @@ def backend_of(choice: Choice) -> Backend | None:
             backend=f"a {type(choice).__name__}",
             reason="a backend is a URL (redis://, unix://, memory://), a cachekit.Backend or None",
         )
+    if not has_utf8(choice):
+        raise make_error("backend_invalid", backend="a str", reason="it is not text that UTF-8 can encode")
     backend = _by_url.get(choice)
     if backend is None:
         backend = _by_url.setdefault(choice, _native.Backend(choice))
@@ -121,17 +127,22 @@ def application_name() -> str:
     """First part of every name in the remote tier."""
     if not isinstance(current.application, Unset):
         return current.application
-    return os.environ.get(APPLICATION_VARIABLE) or DEFAULT_APPLICATION
+    name = os.environ.get(APPLICATION_VARIABLE) or DEFAULT_APPLICATION
+    if not has_utf8(name):
+        reason = "it is not text that UTF-8 can encode"
+        raise make_error("environment_invalid", variable=APPLICATION_VARIABLE, value=ascii(name), reason=reason)
+    return name
 
 
 def resolver(choice: Choice | Unset, remote: bool) -> Callable[[], tuple[Backend | None, str]]:
     """What the extension asks at a miss: the backend of one function, and the application.
 
-    A wrong URL is an error here and now, not at the first call.
+    A wrong URL or name is an error here and now, not at the first call.
     """
     own = choice if isinstance(choice, Unset) else backend_of(choice)
     if remote and isinstance(own, Unset) and isinstance(current.backend, Unset):
         backend_of_environment()
+    application_name()
 
     def resolve() -> tuple[Backend | None, str]:
         if not remote or own is None:

@@ -29,6 +29,7 @@ ASYNC_GENERATOR = 0x200
 def decorate(function: Any, preset: str, given: dict[str, Any]) -> Any:
     """`function` cached as `preset` and `given` say; without a function, the decorator that does so."""
     options = decide(preset, given)
+    _check_key(options.get("key"))
     if function is not None:
         return _wrap(function, options)
     # Here too, so that the error names the line of the decorator.
@@ -87,6 +88,15 @@ def _check(function: Any) -> bool:
             function, "it is a generator, which can be consumed once; collect it into a list and return that"
         )
     return bool(flags & COROUTINE) or _is_marked(inner)
+
+
+def _check_key(key: Any) -> None:
+    """An error if the result of `key` would be something to await or to iterate, another one at each call."""
+    code = getattr(_innermost(key), "__code__", None)
+    flags = code.co_flags if code is not None else 0
+    if flags & (GENERATOR | COROUTINE | ITERABLE_COROUTINE | ASYNC_GENERATOR):
+        reason = "it must be a plain function, since its result is the key"
+        raise make_error("option_invalid", option="key", value=repr(key), reason=reason)
 
 
 def _innermost(function: Any) -> Any:

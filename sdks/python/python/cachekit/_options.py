@@ -61,6 +61,15 @@ def unknown(name: str, known: list[str]) -> CacheKitError:
     return make_error("option_unknown", option=name, closest=closest[0] if closest else known[0])
 
 
+def has_utf8(text: str) -> bool:
+    """Whether `text` can stand in a name or an address: half a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _apply_limits(decided: dict[str, Any], given: dict[str, Any]) -> None:
     """Spreads the limits that `l1` carries over the options that they stand for."""
     limits = decided["l1"]
@@ -115,11 +124,14 @@ def _int(option: Option, value: Any) -> tuple[bool, Any]:
     return True, str(value) if "str" in option.types else _in_range(option, int(value))
 
 
-def _str(_: Option, value: Any) -> tuple[bool, Any]:
+def _str(option: Option, value: Any) -> tuple[bool, Any]:
     if not isinstance(value, str):
         return False, None
     if not value:
         raise Invalid("must not be empty")
+    # A URL may hold a password, which whoever reads it takes care not to show.
+    if "Backend" not in option.types and not has_utf8(value):
+        raise Invalid("must be text that UTF-8 can encode")
     return True, value
 
 
