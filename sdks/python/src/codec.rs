@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::encode_value;
+use crate::ending;
 use crate::guard::attached;
 use crate::local::Value;
 
@@ -45,7 +46,7 @@ impl Codec<Value> for Native {
     }
 
     fn aside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        attached(|py| py.detach(work))
+        attached(|py| ending::detached(py, work))
     }
 }
 

@@ -13,6 +13,7 @@ use pyo3::exceptions::{PyStopIteration, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ending;
 use crate::function::{CachedFunction, KeptArgs};
 use crate::guard::attached;
 use crate::load::Raised;
@@ -205,11 +206,25 @@ fn resume(coroutine: &Bound<'_, PyAny>, message: Message) -> PyResult<Step> {
     let result = match message {
         Message::Send(value) => return send(coroutine, value.bind(py)),
         Message::Throw(error) => match coroutine.getattr_opt(crate::once::text!(py, "throw"))? {
-            Some(throw) => throw.call1((error.value(py),)),
+            Some(throw) => call(&throw, error.value(py).as_any()),
             None => return Err(error),
         },
     };
     stepped(py, result)
+}
+
+/// Calls a method of the user's coroutine.
+fn call<'py>(
+    method: &Bound<'py, PyAny>,
+    argument: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = [argument.as_ptr()];
+    // SAFETY: one live argument; what comes back is a new reference, or null with an exception.
+    unsafe {
+        let none = std::ptr::null_mut();
+        let result = ending::vectorcall(method.as_ptr(), arguments.as_ptr(), 1, none);
+        Bound::from_owned_ptr_or_err(method.py(), result)
+    }
 }
 
 /// What a method of a coroutine came to: its end is an exception.
@@ -232,7 +247,7 @@ fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Step
     let mut result = std::ptr::null_mut();
     // SAFETY: both are alive; `result` takes a new reference unless there is an error.
     unsafe {
-        match ffi::PyIter_Send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
+        match ending::send(coroutine.as_ptr(), value.as_ptr(), &raw mut result) {
             ffi::PySendResult::PYGEN_NEXT => {
                 Ok(Step::Yielded(Bound::from_owned_ptr(py, result).unbind()))
             }
@@ -248,7 +263,7 @@ fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Step
 fn send(coroutine: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<Step> {
     let py = coroutine.py();
     match coroutine.getattr_opt(crate::once::text!(py, "send"))? {
-        Some(send) => stepped(py, send.call1((value,))),
+        Some(send) => stepped(py, call(&send, value)),
         None => stepped(
             py,
             coroutine.call_method0(crate::once::text!(py, "__next__")),

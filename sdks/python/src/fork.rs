@@ -7,6 +7,8 @@
 use cachekit_runtime::shim;
 use pyo3::prelude::*;
 
+use crate::ending;
+
 /// Has the runtime's locks held during every fork of this process.
 #[cfg(unix)]
 pub(crate) fn register() -> PyResult<()> {
@@ -44,5 +46,6 @@ pub(crate) fn register() -> PyResult<()> {
 /// Resets what belonged to threads that do not exist here. Called by Python's hook, since it lets go of Python objects.
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
+    ending::after_fork_in_child();
     shim::after_fork_in_child();
 }

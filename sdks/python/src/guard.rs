@@ -10,10 +10,12 @@ use cachekit_runtime::error::{Error, ErrorCode};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ending::{self, Inside};
 use crate::errors;
 
 /// Runs `body` with this thread attached to the interpreter.
 pub(crate) fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> R {
+    let _inside = Inside::enter();
     let mut body = Some(body);
     let done = Python::try_attach(|py| body.take().map(|body| body(py)));
     if let Some(Some(result)) = done {
@@ -23,14 +25,17 @@ pub(crate) fn attached<R>(body: impl FnOnce(Python<'_>) -> R) -> R {
         .take()
         .expect("it was not run, or its result was returned above");
     // SAFETY: always allowed.
-    let is_attached = unsafe { ffi::PyGILState_Check() } == 1;
-    assert!(is_attached, "the interpreter has ended");
+    if unsafe { ffi::PyGILState_Check() } == 0 {
+        // The interpreter has ended, or never lets this thread in again.
+        ending::park();
+    }
     // SAFETY: just checked. PyO3 does not know, so references dropped in `body` are released later.
     body(unsafe { Python::assume_attached() })
 }
 
 /// Whether this thread may touch the interpreter at all, or can be made to.
 pub(crate) fn try_attached<R>(body: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    let _inside = Inside::enter();
     Python::try_attach(body)
 }
 

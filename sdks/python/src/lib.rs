@@ -14,6 +14,7 @@ mod counters;
 mod decode;
 mod disabled;
 mod encode;
+mod ending;
 mod errors;
 mod event_loop;
 mod failure;
@@ -142,6 +143,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ));
     }
     fork::register()?;
+    ending::register(module)?;
     lazy::register(py)?;
     module.add("MISSING", missing(py))?;
     module.add("spec_hash", cachekit_runtime::generated::SPEC_HASH)?;

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ending;
 use crate::errors;
 use crate::guard::attached;
 use crate::lazy::RAISED;
@@ -51,7 +52,7 @@ where
     {
         return Ok(output);
     }
-    py.detach(|| blocking::run(Attached(future), &Signals))
+    ending::detached(py, || blocking::run(Attached(future), &Signals))
         .map_err(|error| errors::raise(py, error))
 }
 

@@ -17,6 +17,7 @@ use cachekit_runtime::remote::redis::{Blocking, Pipe, Redis};
 use cachekit_runtime::remote::{Deadline, Remote};
 
 use crate::counters::Counters;
+use crate::ending;
 use crate::guard::attached;
 
 /// A server, by the way that it is spoken to.
@@ -97,7 +98,7 @@ where
         let future = self.0.as_mut();
         // A context does not go from thread to thread; its waker does.
         let waker = cx.waker();
-        attached(|py| py.detach(move || future.poll(&mut Context::from_waker(waker))))
+        attached(|py| ending::detached(py, move || future.poll(&mut Context::from_waker(waker))))
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::CachedFunction;
 use crate::arguments::{Frame, tuple_from};
+use crate::ending;
 use crate::guard;
 use crate::local::{Share, Value};
 use crate::tiers::Tiers;
@@ -42,8 +43,7 @@ impl CallArgs {
     ) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: the arguments are as the interpreter gave them.
         unsafe {
-            let result =
-                ffi::PyObject_Vectorcall(callable.as_ptr(), self.args, self.given, self.kwnames);
+            let result = ending::vectorcall(callable.as_ptr(), self.args, self.given, self.kwnames);
             Bound::from_owned_ptr_or_err(callable.py(), result)
         }
     }
@@ -135,7 +135,7 @@ pub(super) unsafe extern "C" fn vectorcall(
         unsafe {
             let tiers = CachedFunction::from_ptr(function).tiers();
             if disabled::here() {
-                return ffi::PyObject_Vectorcall(tiers.wrapped.as_ptr(), args, nargsf, kwnames);
+                return ending::vectorcall(tiers.wrapped.as_ptr(), args, nargsf, kwnames);
             }
             let given = ffi::PyVectorcall_NARGS(nargsf).cast_unsigned();
             let call = CallArgs {
