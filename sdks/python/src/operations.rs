@@ -29,9 +29,6 @@ impl Tiers {
         args: CallArgs,
     ) -> PyResult<Py<PyAny>> {
         let py = function.py();
-        if operation == Operation::Bypass {
-            return self.pass(py, args);
-        }
         let (value, args) = if operation == Operation::Put {
             let value = args
                 .first(py)
@@ -41,6 +38,9 @@ impl Tiers {
             (None, args)
         };
         self.check_class(py, args)?;
+        if operation == Operation::Bypass {
+            return self.pass(py, args);
+        }
         let Entry::Missing(located) = self.entry(py, args, false, true)? else {
             return Err(self.misfit(function, args));
         };
