@@ -93,13 +93,13 @@ class _Sync(_Cached[_P, _R]):
     def invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """Forgets the result of this call, in both tiers. Says whether there was one."""
 
-    def ainvalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def ainvalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """As `invalidate`, for callers that await it."""
 
     def invalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> bool:
         """The same as `invalidate`."""
 
-    def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `ainvalidate`."""
 
     def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -125,25 +125,25 @@ class _Async(_Cached[_P, _R]):
     def cache_clear(self) -> Awaitable[None]:
         """Forgets every result in this process at once and, when awaited or later, in the remote tier; zeroes `cache_info()`."""
 
-    def invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def invalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """Forgets the result of this call, in both tiers. Says whether there was one."""
 
-    def ainvalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def ainvalidate(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `invalidate`."""
 
-    def invalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def invalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `invalidate`."""
 
-    def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[bool]:
+    def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `invalidate`."""
 
-    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[_R]:
+    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:
         """Calls the function whatever is stored, stores its result and returns it."""
 
-    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[_R | None]:
+    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R | None]:
         """The stored result of this call, or `None`. Never calls the function."""
 
-    def put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> Awaitable[None]:
+    def put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, None]:
         """Stores `value` as the result of this call."""
 
     def bypass(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:

@@ -176,6 +176,8 @@ async def run() -> None:
     assert_type(both, tuple[str, set[int]])
     task = asyncio.create_task(async_bare(1))
     assert_type(await task, str)
+    assert_type(await asyncio.create_task(async_bare.refresh(1)), str)
+    assert_type(await asyncio.create_task(bare.ainvalidate(1)), bool)
     await async_preset(1)
 
 
