@@ -42,6 +42,27 @@ def test_nobody_listens(run: Run) -> None:
         run(invalidate())
 
 
+def test_operations_do_their_part_in_this_process_and_say_that_the_other_failed(own_redis: RedisServer) -> None:
+    own_redis.start()
+
+    @cache(namespace="operations", backend=own_redis.url)
+    def function(x: int) -> int:
+        return x
+
+    function(1), function(2)
+    own_redis.stop()
+    with pytest.raises(BackendError):
+        function.invalidate(1)
+    assert [function.peek(1), function.peek(2)] == [None, 2]
+    with pytest.raises(BackendError):
+        function.put(30, 3)
+    assert function(3) == 30
+    with pytest.raises(BackendError):
+        function.cache_clear()
+    assert [function.peek(2), function.peek(3)] == [None, None]
+    assert function.refresh(4) == function.peek(4) == 4
+
+
 def test_no_such_socket_and_no_such_name(run: Run) -> None:
     for index, url in enumerate(["unix:///nowhere/redis.sock", "redis://name.that.does.not.exist.invalid"]):
         assert doubling(f"no such {index}", backend=url)(1) == 2
