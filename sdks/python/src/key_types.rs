@@ -56,6 +56,12 @@ impl Locals {
         self.0.iter()
     }
 
+    /// Lets go of the receiver of the call, with which the key dies: held here, neither of them ever would.
+    pub(crate) fn let_go(&mut self, receiver: &Bound<'_, PyAny>) {
+        self.0
+            .retain(|local| !(local.by_identity && local.object.is(receiver)));
+    }
+
     /// Whether two keys of equal bytes are equal. Runs `__eq__` of the objects, so no lock may be held.
     pub(crate) fn same(&self, other: &Self, py: Python<'_>) -> PyResult<bool> {
         if self.0.len() != other.0.len() {

@@ -161,6 +161,9 @@ impl BoundCall<'_, '_> {
             let address = receiver.as_ptr() as u64;
             out.raw(&address.to_be_bytes()).map_err(Keyless::Argument)?;
         }
+        if let Some(receiver) = &self.receiver {
+            locals.let_go(receiver);
+        }
         let hash = KeyHash::of(out.as_bytes());
         let address = self.address();
         if locals.is_empty() {

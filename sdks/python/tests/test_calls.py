@@ -105,6 +105,31 @@ def test_entries_of_a_method_die_with_the_object() -> None:
     assert Service.method.cache_info().currsize == 0
 
 
+def test_what_a_method_is_called_on_is_not_kept_alive_by_its_entries() -> None:
+    class Thing:
+        @cache
+        def same(self, other: Thing) -> bool:
+            return self is other
+
+        @cache
+        @classmethod
+        def name(cls, other: object = None) -> str:
+            return cls.__name__
+
+    thing = Thing()
+    assert thing.same(thing) is True
+    assert thing.same(thing) is True
+    derived: Any = type("Derived", (Thing,), {})
+    assert derived.name() == derived.name(derived) == derived.name(other=derived) == "Derived"
+    assert Thing.same.cache_info()[:2] == (1, 1)
+    assert Thing.name.cache_info().currsize == 2
+    died = [weakref.ref(thing), weakref.ref(derived)]
+    del thing, derived
+    gc.collect()
+    assert [reference() for reference in died] == [None, None]
+    assert Thing.same.cache_info().currsize == Thing.name.cache_info().currsize == 0
+
+
 def test_a_method_of_objects_without_weak_references_says_what_to_do() -> None:
     class Slots:
         __slots__ = ()
