@@ -100,10 +100,14 @@ impl FromStr for Endpoint {
                 "connections through TLS are not supported; use redis:// or unix://",
             ));
         }
-        let in_query = url
-            .query_pairs()
-            .find(|(name, _)| name == "db")
-            .map(|(_, value)| value.into_owned());
+        // As Python's own client takes them, for either kind of address.
+        let parameter = |wanted: &str| {
+            url.query_pairs()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
+        };
+        let in_query = parameter("db");
+        let (user_in_query, password_in_query) = (parameter("username"), parameter("password"));
         let info = url.into_connection_info().map_err(|error| {
             // What stands before the dash is fixed text; what follows may quote the URL.
             let text = error.to_string();
@@ -120,11 +124,15 @@ impl FromStr for Endpoint {
             (number, _) => u32::try_from(number).ok(),
         };
         let database = database.ok_or_else(|| refuse("its database is not a number from 0 up"))?;
-        let user = settings.username().map(str::to_owned);
+        let user = settings
+            .username()
+            .map(str::to_owned)
+            .or(user_in_query.filter(|text| !text.is_empty()));
         let password = settings
             .password()
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned);
+            .map(str::to_owned)
+            .or(password_in_query)
+            .filter(|text| !text.is_empty());
         if user.is_some() && password.is_none() {
             return Err(refuse(
                 "it has a user but no password; a password alone is written redis://:password@host",
@@ -204,6 +212,11 @@ mod tests {
         assert_eq!((password.database(), password.user()), (7, None));
         assert_eq!(password.to_string(), "redis://[::1]:6380/7");
 
+        for address in ["redis://host/1", "unix:///run/redis.sock"] {
+            let named = parse(&format!("{address}?username=me&password=p%2Fw"));
+            assert_eq!((named.user(), named.password()), (Some("me"), Some("p/w")));
+        }
+
         let unix = parse("unix:///run/redis%20a.sock?db=2");
         assert_eq!(unix.address(), &Address::Unix("/run/redis a.sock".into()));
         assert_eq!(
@@ -223,6 +236,8 @@ mod tests {
             "redis://:hunter2?x@host",
             "unix:///x?db=q&pass=hunter2",
             "unix:///x?db=q&pass=a@hunter2",
+            "redis://host?password=hunter2",
+            "redis://host?db=q&username=hunter2&password=hunter2",
             "http://user:hunter2@host",
             "user:hunter2@host",
         ] {
