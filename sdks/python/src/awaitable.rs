@@ -28,6 +28,7 @@ use crate::load::check_stack;
 use crate::once::Once;
 use crate::ready::{stop, thrown};
 use crate::shared::Guarded;
+use crate::steps;
 
 /// What the runtime comes to in the end.
 pub(crate) type Outcome = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
@@ -77,6 +78,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         simple_method(c"send", send, ffi::METH_O, c"Goes on with a value."),
         method(c"throw", throw, c"Goes on with an exception."),
         simple_method(c"close", close, ffi::METH_NOARGS, c"Ends it."),
+        steps::method(),
         ffi::PyMethodDef::zeroed(),
     ];
     let attributes = vec![

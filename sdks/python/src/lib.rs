@@ -39,6 +39,7 @@ mod registry;
 mod remote;
 mod settings;
 mod shared;
+mod steps;
 mod temporal;
 mod tiers;
 mod types;
@@ -149,6 +150,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("spec_hash", cachekit_runtime::generated::SPEC_HASH)?;
     module.add_class::<backend::Backend>()?;
     local::register(py);
+    steps::register(py);
     function::register(module)?;
     ready::register(module)?;
     awaitable::register(module)?;

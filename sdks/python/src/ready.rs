@@ -9,11 +9,13 @@ use std::ptr::null_mut;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::function::CallArgs;
 use crate::guard;
-use crate::heap::{self, method, simple_method, slot};
+use crate::heap::{self, attribute, method, simple_method, slot};
 use crate::once::Once;
+use crate::steps;
 
 #[repr(C)]
 struct Ready {
@@ -47,7 +49,13 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         simple_method(c"send", send, ffi::METH_O, c"Ends at once."),
         method(c"throw", throw, c"Raises what it is given."),
         simple_method(c"close", close, ffi::METH_NOARGS, c"Does nothing."),
+        steps::method(),
         ffi::PyMethodDef::zeroed(),
+    ];
+    let attributes = vec![
+        attribute(c"__name__", name, None),
+        attribute(c"__qualname__", name, None),
+        ffi::PyGetSetDef::default(),
     ];
     let slots = vec![
         slot(ffi::Py_tp_new, heap::no_new as *mut c_void),
@@ -58,6 +66,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         #[cfg(Py_3_10)]
         slot(ffi::Py_am_send, am_send as *mut c_void),
         slot(ffi::Py_tp_methods, heap::forever(methods)),
+        slot(ffi::Py_tp_getset, heap::forever(attributes)),
     ];
     let kind = TYPE.get_or_try_init(py, || {
         // SAFETY: the slots are written for this struct.
@@ -65,6 +74,11 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         kind.map(Bound::unbind)
     })?;
     module.add("Ready", kind)
+}
+
+/// What a task of it is shown by. It does not know its function.
+unsafe extern "C" fn name(_object: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+    guard::object(|py| Ok(PyString::intern(py, "cached").into_any().unbind()))
 }
 
 /// # Safety

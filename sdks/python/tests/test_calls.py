@@ -384,6 +384,45 @@ def test_without_a_loop_only_this_process_is_asked() -> None:
     assert finished(function.peek(1)) is None
 
 
+def test_its_steps_can_be_yielded_from(run: Run) -> None:
+    @cache
+    async def function(x: int) -> list[int]:
+        await asyncio.sleep(0)
+        if x < 0:
+            raise ValueError(x)
+        return [x]
+
+    class Custom:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+        def __await__(self) -> Generator[Any, Any, list[int]]:
+            return (yield from function(self.x).__await__())
+
+    async def main() -> None:
+        assert [await Custom(1), await Custom(1)] == [[1], [1]]
+        with pytest.raises(ValueError):
+            await Custom(-1)
+        waiting = asyncio.ensure_future(Custom(2))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        for call in (function(1), function(3)):
+            with pytest.raises(TypeError, match="not iterable"):
+                list(call)  # type: ignore[call-overload]
+            call.close()
+        hit = asyncio.ensure_future(function(1))
+        assert "cached" in repr(hit)
+        await hit
+
+    run(main())
+    steps = function(1).__await__()
+    steps.close()
+    with pytest.raises(ZeroDivisionError):
+        steps.throw(ZeroDivisionError())
+
+
 def test_an_awaitable_that_never_began_is_collected() -> None:
     @cache
     async def function(x: object) -> None: ...
