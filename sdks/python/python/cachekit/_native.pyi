@@ -120,7 +120,7 @@ class _Async(_Cached[_P, _R]):
     """What is particular to `async def` functions."""
 
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:
-        """What awaits the result, once or more than once. Typed as what calling an `async def` gives, which it can stand in for."""
+        """What awaits the result: once, as any coroutine. Typed as what calling an `async def` gives, which it can stand in for."""
 
     def cache_clear(self) -> Awaitable[None]:
         """Forgets every result in this process at once and, when awaited or later, in the remote tier; zeroes `cache_info()`."""
