@@ -11,7 +11,7 @@ use pyo3::types::{PyMemoryView, PyString, PyTuple, PyType};
 
 use crate::encode::Walk;
 use crate::failure::{EncodeFailure, Step, Stop};
-use crate::types::{importable, is_enum};
+use crate::types::{importable, is_built_in_iterator, is_enum};
 
 /// Writes one argument of a call. Objects that only this process can name are added to `locals`.
 pub(crate) fn encode_key_arg(
@@ -258,12 +258,11 @@ fn is_named_tuple(class: &Bound<'_, PyType>) -> PyResult<bool> {
 /// Whether a call uses it up: what the function makes of it is no answer to a second call with it.
 fn is_used_up(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: a live object, of which only the type is looked at.
-    unsafe {
+    let awaited = unsafe {
         let object = object.as_ptr();
-        ffi::PyGen_CheckExact(object) != 0
-            || ffi::PyCoro_CheckExact(object) != 0
-            || ffi::PyAsyncGen_CheckExact(object) != 0
-    }
+        ffi::PyCoro_CheckExact(object) != 0 || ffi::PyAsyncGen_CheckExact(object) != 0
+    };
+    awaited || is_built_in_iterator(object)
 }
 
 /// Whether instances of `class` are equal only to themselves, by the rules of `object`.

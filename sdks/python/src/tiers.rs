@@ -33,6 +33,7 @@ use crate::receivers::Receivers;
 use crate::remote::FunctionRemote;
 use crate::settings::Settings;
 use crate::shared::Guarded;
+use crate::types::is_built_in_iterator;
 use crate::{async_calls, errors};
 
 /// The cache of a function as threads use it.
@@ -509,6 +510,8 @@ impl Tiers {
             "it returned a generator, which can be consumed once; return a list of what it yields"
         } else if async_generator {
             "it returned an async generator, which can be consumed once; return a list of what it yields"
+        } else if is_built_in_iterator(&object) {
+            "it returned an iterator, which can be consumed once; return a list of what it yields"
         } else {
             return Ok(object);
         };

@@ -162,6 +162,17 @@ pub(crate) fn is_enum(py: Python<'_>, class: *mut ffi::PyTypeObject) -> bool {
     }
 }
 
+/// Whether it is a built-in iterator, which can be walked once: a generator, a `map`, the iterator of a list.
+pub(crate) fn is_built_in_iterator(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object has a type, whose name is a valid C string; those of other modules have a dot in it.
+    unsafe {
+        let class = object.get_type_ptr();
+        (*class).tp_iternext.is_some()
+            && ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) == 0
+            && !CStr::from_ptr((*class).tp_name).to_bytes().contains(&b'.')
+    }
+}
+
 /// A module that is imported already.
 fn imported<'py>(py: Python<'py>, name: &CStr) -> Option<Bound<'py, PyAny>> {
     // SAFETY: the name is a valid C string; a null result is either absence or an exception, which is dropped.

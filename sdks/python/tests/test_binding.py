@@ -219,6 +219,7 @@ def test_what_a_call_uses_up_is_no_key(by_key: bool) -> None:
     with pytest.warns(CacheKitWarning, match="can be used only once"):
         assert function(numbers) == [1, 2]
     assert function(numbers) == []
+    assert function(iter([1])) == function(map(int, "1")) == [1]
     coroutine = unused()
     function(coroutine)
     coroutine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import pickle
 import sys
 import threading
@@ -24,6 +25,9 @@ Run = Any
 def trap(value: object) -> Generator[object, object, object]:
     """Suspends with `value`, and is what it is resumed with."""
     return (yield value)
+
+
+numbers = itertools.count()
 
 
 def finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -294,12 +298,23 @@ def test_what_cannot_be_copied_is_said_once_where_it_was_called() -> None:
 
 @pytest.mark.parametrize(
     ("make", "what"),
-    [(lambda: (x for x in "a"), "generator"), (lambda: finished, None)],
+    [
+        (lambda: (x for x in "a"), "generator"),
+        (lambda: map(str, [1]), "iterator"),
+        (lambda: zip([1], [2]), "iterator"),
+        (lambda: iter([1]), "iterator"),
+        (lambda: iter({1: 2}.items()), "iterator"),
+        (lambda: reversed([1]), "iterator"),
+        (lambda: enumerate([1]), "iterator"),
+        (lambda: finished, None),
+        # One that never ends may well be shared.
+        (lambda: numbers, None),
+    ],
 )
 def test_what_can_be_consumed_once_is_refused(make: Any, what: str | None) -> None:
     function = cache.local(make)
     if what is None:
-        assert function() is finished
+        assert function() is function() is make()
     else:
         with pytest.raises(NotCacheableError, match=what):
             function()
