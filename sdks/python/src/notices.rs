@@ -21,20 +21,28 @@ enum Subject {
     Argument = 2,
     Key = 4,
     Value = 8,
+    Nowhere = 16,
 }
 
 /// The notices of one function.
 pub(crate) struct Notices {
     function: String,
     strict: bool,
+    /// What becomes of calls that the remote tier cannot serve.
+    without_remote: &'static str,
     told: AtomicU8,
 }
 
 impl Notices {
-    pub(crate) fn new(function: String, strict: bool) -> Arc<Self> {
+    pub(crate) fn new(function: String, strict: bool, l1: bool) -> Arc<Self> {
         Arc::new(Self {
             function,
             strict,
+            without_remote: if l1 {
+                "cached in this process only"
+            } else {
+                "not cached"
+            },
             told: AtomicU8::new(0),
         })
     }
@@ -49,7 +57,19 @@ impl Notices {
             return Ok(());
         }
         let text = format!(
-            "{} is cached in this process only: {reason}; give it a namespace to share its entries with other processes",
+            "{} is {}: {reason}; give it a namespace to share its entries with other processes",
+            self.function, self.without_remote
+        );
+        warn(py, &text)
+    }
+
+    /// There is neither tier.
+    pub(crate) fn nowhere(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.first(Subject::Nowhere) {
+            return Ok(());
+        }
+        let text = format!(
+            "{} is not cached: it has l1=False, and there is no remote tier; configure a backend, or leave l1 on",
             self.function
         );
         warn(py, &text)
@@ -60,9 +80,9 @@ impl Notices {
         match why {
             OnlyHere::Receiver if self.first(Subject::Key) => {
                 let text = format!(
-                    "{} is cached in this process only: other processes do not know its instances; give the class a \
-                     __cache_key__ method, or the decorator a key",
-                    self.function
+                    "{} is {}: other processes do not know its instances; give the class a __cache_key__ method, or the \
+                     decorator a key",
+                    self.function, self.without_remote
                 );
                 warn(py, &text)
             }
@@ -79,9 +99,9 @@ impl Notices {
             }
             OnlyHere::Object { type_name } if self.first(Subject::Key) => {
                 let text = format!(
-                    "a call of {} is cached in this process only: other processes do not know its argument, a \
-                     {type_name}; give its class a __cache_key__ method, or the decorator a key",
-                    self.function
+                    "a call of {} is {}: other processes do not know its argument, a {type_name}; give its class a \
+                     __cache_key__ method, or the decorator a key",
+                    self.function, self.without_remote
                 );
                 warn(py, &text)
             }

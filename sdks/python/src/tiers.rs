@@ -143,7 +143,7 @@ impl Tiers {
             local,
             wrapped: wrapped.clone().unbind(),
             given: given.copy()?.unbind(),
-            notices: Notices::new(name.qualified.clone(), options.strict),
+            notices: Notices::new(name.qualified.clone(), options.strict, options.l1),
             options,
             plan,
             key_function,
@@ -365,6 +365,10 @@ impl Tiers {
         let backend = match (&self.name.identity, backend) {
             (None, Some(_)) => {
                 self.notices.no_identity(py, &self.name.reason)?;
+                None
+            }
+            (_, None) if !self.options.l1 => {
+                self.notices.nowhere(py)?;
                 None
             }
             (_, backend) => backend,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cachekit import Backend, ConfigurationError, _native, cache, configure
+from cachekit import Backend, CacheKitWarning, ConfigurationError, _native, cache, configure
 
 
 def settings(**options: Any) -> dict[str, Any]:
@@ -137,9 +137,15 @@ def test_without_a_process_tier_and_without_a_backend_nothing_is_kept() -> None:
         calls.append(1)
         return 1
 
-    assert [function(), function()] == [1, 1]
+    with pytest.warns(CacheKitWarning, match="is not cached: it has l1=False") as said:
+        assert [function(), function()] == [1, 1]
+    assert len(said) == 1
     assert len(calls) == 2
     assert function.cache_info().currsize == 0
+
+    nameless = cache(l1=False, backend="memory://")(lambda: 1)
+    with pytest.warns(CacheKitWarning, match="is not cached: it is a lambda"):
+        nameless()
 
 
 def test_entries_expire() -> None:
@@ -298,7 +304,8 @@ def test_configure_after_the_first_call_is_honoured() -> None:
     def function() -> int:
         return 1
 
-    function()
+    with pytest.warns(CacheKitWarning, match="no remote tier"):
+        function()
     configure(backend="memory://")
     function()
     function()
