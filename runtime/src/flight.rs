@@ -76,6 +76,16 @@ pub enum Role<V: Send + Sync + 'static, E: Send + Sync + 'static> {
     Nested,
 }
 
+impl<V: Send + Sync + 'static, E: Send + Sync + 'static> Role<V, E> {
+    /// The lead, for a caller that takes no other part.
+    pub fn lead(self) -> Option<Lead<V, E>> {
+        match self {
+            Self::Leader(lead) => Some(lead),
+            Self::Waiter(_) | Self::Nested => None,
+        }
+    }
+}
+
 /// What a waiter gets.
 #[derive(Debug)]
 pub enum Landing<V: Send + Sync + 'static, E: Send + Sync + 'static> {

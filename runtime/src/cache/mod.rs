@@ -24,7 +24,7 @@ use crate::clock::{Clock, Instant};
 use crate::driver::Driver;
 use crate::envelope::Pipeline;
 use crate::error::{Error, ErrorCode, Result};
-use crate::flight::{Flight, Lead, Role};
+use crate::flight::{Flight, Lead};
 use crate::generated::config::{Monitoring, Options};
 use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
 use crate::key::Identity;
@@ -214,10 +214,8 @@ where
                 return Ok(None);
             };
             // Under a lead, so that an invalidation meanwhile is noticed. Without one the value is served, not kept.
-            let lead = match shared.flight.join(lookup.hash, this.bound.driver.caller()) {
-                Role::Leader(lead) => Some(lead),
-                Role::Waiter(_) | Role::Nested => None,
-            };
+            let caller = this.bound.driver.caller();
+            let lead = shared.flight.join(lookup.hash, caller).lead();
             if shared.flight.is_settling(&lookup.hash) {
                 return Ok(None);
             }
@@ -291,6 +289,37 @@ where
         T: Future<Output = Result<L::Value, E>> + Send,
     {
         Call::new(self.clone(), lookup, load, true)
+    }
+
+    /// What `loading` comes to, for a caller that nobody can wake: it never waits, and only this process keeps the value. With
+    /// `fresh`, a load that is running is no longer stored.
+    pub fn load_alone<K, T>(
+        &self,
+        lookup: Lookup<K>,
+        loading: T,
+        fresh: bool,
+    ) -> impl Future<Output = std::result::Result<L::Value, E>> + Send + use<K, T, L, C, E, R, D>
+    where
+        K: Borrow<L::Key> + Send + Sync,
+        T: Future<Output = std::result::Result<L::Value, E>> + Send,
+    {
+        let this = self.clone();
+        async move {
+            let shared = &this.bound.shared;
+            let caller = this.bound.driver.caller();
+            let lead = if fresh {
+                Some(shared.flight.replace(lookup.hash, caller))
+            } else {
+                shared.flight.join(lookup.hash, caller).lead()
+            };
+            let value = loading.await?;
+            if let Some(lead) = lead {
+                let key = lookup.local.borrow();
+                shared.keep(&lead, key, &value, shared.options.ttl);
+                lead.finish(Ok(value.clone()));
+            }
+            Ok(value)
+        }
     }
 
     /// Removes a key from both tiers; says whether either had it. A load that is running is no longer stored.

@@ -48,7 +48,7 @@ pub(crate) fn call(
             None => locate_again(py, &this)?,
         };
         let Some(host) = host else {
-            return Ok(alone(this, located));
+            return alone(py, this, located);
         };
         let tiers = this.tiers();
         let core = tiers.core(py)?;
@@ -97,17 +97,19 @@ async fn by_itself(call: &Arc<AsyncCall>) -> PyResult<Value> {
 }
 
 /// A call where no loop runs: the coroutine, and the tier of this process.
-fn alone(call: Arc<AsyncCall>, located: Located) -> Outcome {
-    Box::pin(async move {
-        let value = by_itself(&call).await?;
+fn alone(py: Python<'_>, call: Arc<AsyncCall>, located: Located) -> PyResult<Outcome> {
+    let tiers = call.tiers();
+    let core = tiers.core(py)?;
+    let lookup = tiers.lookup(py, &core, &located)?;
+    let load = UserLoad::new(&call);
+    let loaded = core.cache.load_alone(lookup, load, call.fresh);
+    Ok(Box::pin(async move {
+        let value = loaded.await.map_err(|raised| raised.error)?;
         attached(|py| {
-            let tiers = call.tiers();
-            tiers
-                .local
-                .insert(&located.key, value.clone(), tiers.options.ttl);
+            drop((located, call));
             value.hand_out(py)
         })
-    })
+    }))
 }
 
 /// An awaitable for an operation on the entry of a call.
@@ -127,7 +129,8 @@ pub(crate) fn operation(
         let tiers = tiers_of(&held);
         let core = tiers.core(py)?;
         let Some(host) = host else {
-            return here(py, tiers, operation, &located, value)
+            return tiers
+                .run_operation(py, operation, &located, value)
                 .map(|object| ended(object, located));
         };
         let cache = cache_on(tiers, &core, host)?;
@@ -153,27 +156,6 @@ pub(crate) fn operation(
         Ok(future)
     });
     awaitable::of(function, None, Some(name), begin)
-}
-
-/// An operation where no loop runs, on the tier of this process.
-fn here(
-    py: Python<'_>,
-    tiers: &Tiers,
-    operation: Operation,
-    located: &Located,
-    value: Option<Value>,
-) -> PyResult<Py<PyAny>> {
-    match (operation, value) {
-        (Operation::Put, Some(value)) => {
-            tiers.local.insert(&located.key, value, tiers.options.ttl);
-            Ok(py.None())
-        }
-        (Operation::Peek, _) => match tiers.local.peek(&located.key) {
-            Some(value) => value.hand_out(py),
-            None => Ok(py.None()),
-        },
-        _ => removed(py, Ok(tiers.local.remove(&located.key))),
-    }
 }
 
 fn ended(object: Py<PyAny>, located: Located) -> Outcome {

@@ -230,19 +230,6 @@ impl Local {
         Some(attached(|py| unsafe { Value::found(py, object, share) }))
     }
 
-    /// The value of a key, without a trace.
-    pub(crate) fn peek(&self, key: &CallKey) -> Option<Value> {
-        let now = clock::now();
-        let (object, share) = self.table.with(|table| {
-            let value = table.peek(key.hash, now, |known| known.same(&key.key))?;
-            // SAFETY: the table holds it, and the thread is attached.
-            unsafe { ffi::Py_INCREF(value.object.as_ptr()) };
-            Some((value.object.as_ptr(), value.share))
-        })?;
-        // SAFETY: the reference was taken in the section.
-        Some(attached(|py| unsafe { Value::found(py, object, share) }))
-    }
-
     /// The key in the table that equals `wanted`, by Python's comparison of the objects that it names.
     pub(crate) fn resolve(
         &self,

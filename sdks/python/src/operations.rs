@@ -69,8 +69,8 @@ impl Tiers {
         }
     }
 
-    /// An operation of a plain function, on this thread.
-    fn run_operation(
+    /// An operation on this thread; where no loop runs to carry bytes, on the tier of this process alone.
+    pub(crate) fn run_operation(
         &self,
         py: Python<'_>,
         operation: Operation,
@@ -78,7 +78,8 @@ impl Tiers {
         value: Option<Value>,
     ) -> PyResult<Py<PyAny>> {
         let core = self.core(py)?;
-        let lookup = self.lookup(py, &core, located)?;
+        let mut lookup = self.lookup(py, &core, located)?;
+        lookup.remote &= !self.is_async;
         match (operation, value) {
             (Operation::Put, Some(value)) => {
                 done(py, run(py, Box::pin(core.cache.set(lookup, value)))?)

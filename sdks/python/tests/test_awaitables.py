@@ -101,6 +101,25 @@ def test_without_a_loop_only_this_process_is_asked() -> None:
     assert finished(function.peek(1)) is None
 
 
+def test_without_a_loop_what_was_invalidated_meanwhile_is_not_kept() -> None:
+    @cache(backend=None)
+    async def function(x: int) -> list[int]:
+        await trap(None)
+        return [x]
+
+    overtakes: list[tuple[Callable[[], object], list[int] | None]] = [
+        (lambda: finished(function.invalidate(1)), None),
+        (function.cache_clear, None),
+        (lambda: finished(function.put([2], 1)), [2]),
+    ]
+    for overtake, left in overtakes:
+        call = function(1)
+        call.send(None)
+        overtake()
+        assert finished(call) == [1]
+        assert finished(function.peek(1)) == left
+
+
 def test_its_steps_can_be_yielded_from(run: Run) -> None:
     @cache
     async def function(x: int) -> list[int]:

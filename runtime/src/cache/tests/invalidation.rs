@@ -292,6 +292,34 @@ fn what_is_read_during_a_removal_is_gone_after_it() {
 }
 
 #[test]
+fn a_load_alone_is_kept_unless_it_was_overtaken_and_never_waits() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    let alone = |fresh: bool, value: &str| {
+        let value = value.to_owned();
+        Box::pin(cache.load_alone(lookup("k"), async { Ok(value) }, fresh))
+    };
+    let ending = Ending::default();
+    let mut running = Box::pin(cache.load_alone(lookup("k"), ending.load(), false));
+    pending(&mut running);
+    assert_eq!(
+        now(alone(false, "beside it")).expect("it loads"),
+        "beside it"
+    );
+    assert_eq!(cache.local().get("k"), None, "it has no lead");
+    now(cache.remove(lookup("k"))).expect("the remote answers");
+    ending.end(Ok("old".to_owned()));
+    assert_eq!(ready(&mut running).expect("its caller gets it"), "old");
+    assert_eq!(cache.local().get("k"), None, "it was invalidated");
+    now(alone(false, "new")).expect("it loads");
+    assert_eq!(cache.local().get("k").as_deref(), Some("new"));
+    now(alone(true, "fresh")).expect("it loads");
+    assert_eq!(cache.local().get("k").as_deref(), Some("fresh"));
+    assert_eq!(setup.remote.counts(), (0, 0, 1), "but for the removal");
+    assert_eq!(cache.in_flight(), 0);
+}
+
+#[test]
 fn removal_says_whether_there_was_something() {
     let setup = Setup::new();
     let (one, other) = (setup.process(), setup.process());
