@@ -72,8 +72,8 @@ def test_every_public_name_has_its_type(checker: object, name: str, tmp_path: Pa
         match = re.search(rf"reveal_type.*# (?:.*\| )?{name}: ([^|]*)", line)
         if match:
             expected += 1
-            assert match[1].strip() in revealed[number], revealed[number]
-    assert expected == len(revealed) == 3
+            assert f' is "{match[1].strip()}"' in revealed[number], revealed[number]
+    assert expected == len(revealed) == 7
 
 
 @pytest.mark.parametrize(("checker", "name"), CHECKERS)

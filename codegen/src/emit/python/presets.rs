@@ -51,6 +51,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
         generated: generated("spec/presets"),
         typing: [
             (true, "Any"),
+            (true, "Generic"),
             (uses("Literal"), "Literal"),
             (true, "Protocol"),
             (true, "TypeVar"),

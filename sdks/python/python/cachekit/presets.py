@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from datetime import timedelta
-    from typing import Any, Literal, Protocol, TypeVar, overload
+    from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
     from typing_extensions import ParamSpec
 
@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
+    class Nothing(Generic[P]):
+        """What no function returns, so that the overloads with it take what would pass for a coroutine without being one.
+
+        `Nothing[P]` takes a result of type `Any`. `Nothing[...]` takes a result that is a type variable, which mypy
+        solves as whatever is asked of it; it cannot solve it as `Nothing[P]`, where it would contain itself.
+        """
+
     class Decorator(Protocol):
         """What a preset called with options gives: keeps the parameters and the result of what it decorates."""
 
+        @overload
+        def __call__(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+        @overload
+        def __call__(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
         @overload
         def __call__(  # type: ignore[overload-overlap]
             self, function: Callable[P, Coroutine[Any, Any, R]], /
@@ -41,6 +52,10 @@ class Cache:
 
     __slots__ = ()
 
+    @overload
+    def __call__(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def __call__(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
@@ -94,6 +109,10 @@ class Cache:
         return decorate(function, "default", options)
 
     @overload
+    def dev(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def dev(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
+    @overload
     def dev(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncCachedFunction[P, R]: ...
@@ -145,6 +164,10 @@ class Cache:
         """
         return decorate(function, "dev", options)
 
+    @overload
+    def local(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def local(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
     @overload
     def local(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
@@ -198,6 +221,10 @@ class Cache:
         return decorate(function, "local", options)
 
     @overload
+    def minimal(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def minimal(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
+    @overload
     def minimal(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncCachedFunction[P, R]: ...
@@ -250,6 +277,10 @@ class Cache:
         return decorate(function, "minimal", options)
 
     @overload
+    def production(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def production(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
+    @overload
     def production(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncCachedFunction[P, R]: ...
@@ -301,6 +332,10 @@ class Cache:
         """
         return decorate(function, "production", options)
 
+    @overload
+    def test(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def test(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
     @overload
     def test(  # type: ignore[overload-overlap]
         self, function: Callable[P, Coroutine[Any, Any, R]], /

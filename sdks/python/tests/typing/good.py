@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import assert_type, reveal_type
 
@@ -70,6 +70,39 @@ def no_options() -> float:
     return 1.0
 
 
+T = TypeVar("T")
+
+
+@cache
+def any_result(x: int) -> Any:
+    return x
+
+
+@cache
+async def async_any_result(x: dict[str, Any]) -> Any:
+    return x
+
+
+@cache
+def generic(x: T) -> T:
+    return x
+
+
+@cache(ttl=5)
+def generic_with_options(items: list[T], default: T) -> T:
+    return items[0] if items else default
+
+
+@cache
+def generic_list(x: T) -> list[T]:
+    return [x]
+
+
+@cache
+async def async_generic(x: T) -> T:
+    return x
+
+
 class Shop:
     @cache
     def price(self, item: str, count: int = 1) -> float:
@@ -114,6 +147,10 @@ class Base(ABC):
 reveal_type(bare)  # mypy: CachedFunction[[x: int, flag: bool =], str] | pyright: CachedFunction[(x: int, flag: bool = False), str]
 reveal_type(async_bare)  # mypy: AsyncCachedFunction[[x: int], str] | pyright: AsyncCachedFunction[(x: int), str]
 reveal_type(preset_with_options)  # mypy: CachedFunction[[int, *, y: bytes], tuple[int, bytes]] | pyright: CachedFunction[(x: int, /, *, y: bytes), tuple[int, bytes]]
+reveal_type(any_result)  # mypy: Any | pyright: CachedFunction[(x: int), Any]
+reveal_type(async_any_result)  # mypy: AsyncCachedFunction[[x: dict[str, Any]], Any] | pyright: AsyncCachedFunction[(x: dict[str, Any]), Any]
+reveal_type(generic(1))  # mypy: Any | pyright: int
+reveal_type(generic_with_options([1], 2))  # mypy: Any | pyright: int
 
 assert_type(bare(1), str)
 assert_type(bare(x=1, flag=True), str)
@@ -121,6 +158,8 @@ assert_type(options(1), list[int])
 assert_type(preset(1, 2, a="b"), dict[str, int])
 assert_type(preset_with_options(1, y=b""), tuple[int, bytes])
 assert_type(no_options(), float)
+assert_type(generic.invalidate(1), bool)
+assert_type(generic_list(1), list[int])
 
 assert_type(bare.invalidate(1, flag=True), bool)
 assert_type(bare.invalidate_cache(1), bool)
@@ -179,6 +218,7 @@ async def run() -> None:
     assert_type(await asyncio.create_task(async_bare.refresh(1)), str)
     assert_type(await asyncio.create_task(bare.ainvalidate(1)), bool)
     await async_preset(1)
+    assert_type(await async_generic(1), int)
 
 
 def takes(sync: CachedFunction[[int], str], asynchronous: AsyncCachedFunction[[int], str]) -> str:
