@@ -10,7 +10,8 @@ from typing_extensions import ParamSpec, Self
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
-_R = TypeVar("_R")
+# So that an override may give less than what it overrides; `put` through the type of the latter is then taken on trust.
+_R_co = TypeVar("_R_co", covariant=True)
 _S = TypeVar("_S")
 
 spec_hash: Final[str]
@@ -61,7 +62,7 @@ class Backend:
     def kind(self) -> str:
         """What stands behind it: `redis` or `memory`."""
 
-class _Cached(Generic[_P, _R]):
+class _Cached(Generic[_P, _R_co]):
     """What cached functions and bound cached methods have in common."""
 
     __name__: str
@@ -83,10 +84,10 @@ class _Cached(Generic[_P, _R]):
     def cache_key(self, *args: _P.args, **kwargs: _P.kwargs) -> str:
         """Name under which the remote tier holds the result of this call."""
 
-class _Sync(_Cached[_P, _R]):
+class _Sync(_Cached[_P, _R_co]):
     """What is particular to plain functions."""
 
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co: ...
     def cache_clear(self) -> None:
         """Forgets every result, in this process and in the remote tier, and zeroes `cache_info()`."""
 
@@ -102,24 +103,24 @@ class _Sync(_Cached[_P, _R]):
     def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `ainvalidate`."""
 
-    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Calls the function whatever is stored, stores its result and returns it."""
 
-    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co | None:
         """The stored result of this call, or `None`. Never calls the function."""
 
-    def put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def put(self, value: _R_co, /, *args: _P.args, **kwargs: _P.kwargs) -> None:  # type: ignore[misc]
         """Stores `value` as the result of this call."""
 
-    def bypass(self, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def bypass(self, *args: _P.args, **kwargs: _P.kwargs) -> _R_co:
         """Calls the function and touches no cache."""
 
 # What an awaited call yields is the event loop's business. Not `Any`, which would make `asyncio.gather` ambiguous to mypy.
 
-class _Async(_Cached[_P, _R]):
+class _Async(_Cached[_P, _R_co]):
     """What is particular to `async def` functions."""
 
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R_co]:
         """What awaits the result: once, as any coroutine. Typed as what calling an `async def` gives, which it can stand in for."""
 
     def cache_clear(self) -> Awaitable[None]:
@@ -137,85 +138,85 @@ class _Async(_Cached[_P, _R]):
     def ainvalidate_cache(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, bool]:
         """The same as `invalidate`."""
 
-    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:
+    def refresh(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R_co]:
         """Calls the function whatever is stored, stores its result and returns it."""
 
-    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R | None]:
+    def peek(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R_co | None]:
         """The stored result of this call, or `None`. Never calls the function."""
 
-    def put(self, value: _R, /, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, None]:
+    def put(self, value: _R_co, /, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, None]:  # type: ignore[misc]
         """Stores `value` as the result of this call."""
 
-    def bypass(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R]:
+    def bypass(self, *args: _P.args, **kwargs: _P.kwargs) -> CoroutineType[object, None, _R_co]:
         """Calls the function and touches no cache."""
 
 @final
-class BoundCachedFunction(_Sync[_P, _R]):
+class BoundCachedFunction(_Sync[_P, _R_co]):
     """A cached method as its instance or class shows it."""
 
     @property
     def __self__(self) -> object: ...
     @property
-    def __func__(self) -> CachedFunction[..., _R]: ...
+    def __func__(self) -> CachedFunction[..., _R_co]: ...
     @property
-    def __wrapped__(self) -> Callable[..., _R]: ...
+    def __wrapped__(self) -> Callable[..., _R_co]: ...
 
 @final
-class AsyncBoundCachedFunction(_Async[_P, _R]):
+class AsyncBoundCachedFunction(_Async[_P, _R_co]):
     """A cached `async` method as its instance or class shows it."""
 
     @property
     def __self__(self) -> object: ...
     @property
-    def __func__(self) -> AsyncCachedFunction[..., _R]: ...
+    def __func__(self) -> AsyncCachedFunction[..., _R_co]: ...
     @property
-    def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, _R]]: ...
+    def __wrapped__(self) -> Callable[..., Coroutine[Any, Any, _R_co]]: ...
 
 @final
-class CachedFunction(_Sync[_P, _R]):
+class CachedFunction(_Sync[_P, _R_co]):
     """A function whose results are kept."""
 
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def __new__(
-        cls, function: Callable[_P, _R], plan: tuple[Any, ...], settings: dict[str, Any], /
+        cls, function: Callable[_P, _R_co], plan: tuple[Any, ...], settings: dict[str, Any], /
     ) -> Self: ...
     @property
-    def __wrapped__(self) -> Callable[_P, _R]: ...
+    def __wrapped__(self) -> Callable[_P, _R_co]: ...
     # The first parameter is a class, and so the receiver is the owner: a classmethod.
     @overload
     def __get__(
-        self: Callable[Concatenate[_S, _Q], _R], instance: object, owner: _S, /
-    ) -> BoundCachedFunction[_Q, _R]: ...
+        self: Callable[Concatenate[_S, _Q], _R_co], instance: object, owner: _S, /
+    ) -> BoundCachedFunction[_Q, _R_co]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
     @overload
     def __get__(
-        self: Callable[Concatenate[_S, _Q], _R], instance: _S, owner: type[Any] | None = None, /
-    ) -> BoundCachedFunction[_Q, _R]: ...
+        self: Callable[Concatenate[_S, _Q], _R_co], instance: _S, owner: type[Any] | None = None, /
+    ) -> BoundCachedFunction[_Q, _R_co]: ...
     # Otherwise it binds nothing: a staticmethod.
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None, /) -> Self: ...
 
 @final
-class AsyncCachedFunction(_Async[_P, _R]):
+class AsyncCachedFunction(_Async[_P, _R_co]):
     """An `async def` function whose results are kept. At run time the same class as `CachedFunction`."""
 
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     @property
-    def __wrapped__(self) -> Callable[_P, Coroutine[Any, Any, _R]]: ...
+    def __wrapped__(self) -> Callable[_P, Coroutine[Any, Any, _R_co]]: ...
     # The first parameter is a class, and so the receiver is the owner: a classmethod.
     @overload
     def __get__(
-        self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R]], instance: object, owner: _S, /
-    ) -> AsyncBoundCachedFunction[_Q, _R]: ...
+        self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R_co]], instance: object, owner: _S, /
+    ) -> AsyncBoundCachedFunction[_Q, _R_co]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
     @overload
     def __get__(
-        self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R]], instance: _S, owner: type[Any] | None = None, /
-    ) -> AsyncBoundCachedFunction[_Q, _R]: ...
+        self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R_co]], instance: _S, owner: type[Any] | None = None, /
+    ) -> AsyncBoundCachedFunction[_Q, _R_co]: ...
     # Otherwise it binds nothing: a staticmethod.
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None, /) -> Self: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -143,6 +144,32 @@ class Base(ABC):
     @cache
     def area(self, scale: int) -> int: ...
 
+    @cache
+    def scales(self, largest: int) -> Sequence[int]:
+        return range(largest)
+
+    @cache
+    async def stored(self, scale: int) -> Sequence[int]:
+        return range(scale)
+
+
+class Square(Base):
+    # pyright compares the parameters of cached methods with `self` among them.
+    @cache
+    def area(self, scale: int) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return scale * scale
+
+    @cache
+    def scales(self, largest: int, step: int = 1) -> list[int]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return [*super().scales(largest), step]
+
+    @cache
+    async def stored(self, scale: int) -> list[int]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return [*await super().stored(scale)]
+
+
+narrower: CachedFunction[[int], Sequence[int]] = options
+
 
 reveal_type(bare)  # mypy: CachedFunction[[x: int, flag: bool =], str] | pyright: CachedFunction[(x: int, flag: bool = False), str]
 reveal_type(async_bare)  # mypy: AsyncCachedFunction[[x: int], str] | pyright: AsyncCachedFunction[(x: int), str]
@@ -193,6 +220,8 @@ assert_type(shop.above_static("a"), int)
 assert_type(Shop.below_static("a"), int)
 assert_type(shop.below_static("a"), int)
 assert_type(shop.total, int)
+assert_type(Square().area(2), int)
+assert_type(Square().scales(2, step=3), list[int])
 
 
 async def run() -> None:
