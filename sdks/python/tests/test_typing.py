@@ -17,12 +17,12 @@ GOOD, MISUSE = HERE / "good.py", HERE / "misuse.py"
 MODULE = re.compile(r"(?:cachekit\._native|good)\.")
 
 
-def mypy(file: Path, tmp_path: Path) -> list[tuple[int, str, str]]:
+def mypy(file: Path, tmp_path: Path, *options: str) -> list[tuple[int, str, str]]:
     """Line, severity and text of everything that mypy --strict says."""
     (tmp_path / file.name).write_text(file.read_text())
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--show-error-codes", "--no-error-summary",
-         "--cache-dir", str(tmp_path / "mypy"), file.name],
+         "--cache-dir", str(tmp_path / "mypy"), *options, file.name],
         capture_output=True, text=True, timeout=300, cwd=tmp_path,
     )  # fmt: skip
     said = []
@@ -73,7 +73,13 @@ def test_every_public_name_has_its_type(checker: object, name: str, tmp_path: Pa
         if match:
             expected += 1
             assert f' is "{match[1].strip()}"' in revealed[number], revealed[number]
-    assert expected == len(revealed) == 7
+    assert expected == len(revealed) == 11
+
+
+def test_methods_are_seen_through_their_class_where_none_is_of_every_type(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    said = mypy(GOOD, tmp_path, "--no-strict-optional")
+    assert [entry for entry in said if entry[1] == "error"] == []
 
 
 @pytest.mark.parametrize(("checker", "name"), CHECKERS)

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from types import CoroutineType, GenericAlias
 from typing import Any, Concatenate, Final, Generic, NamedTuple, TypeVar, final, overload
 
-from typing_extensions import ParamSpec, Self
+from typing_extensions import Never, ParamSpec, Self
 
 _P = ParamSpec("_P")
 _Q = ParamSpec("_Q")
@@ -188,12 +188,21 @@ class CachedFunction(_Sync[_P, _R_co]):
     def __get__(
         self: Callable[Concatenate[_S, _Q], _R_co], instance: object, owner: _S, /
     ) -> BoundCachedFunction[_Q, _R_co]: ...
+    # A result that is a type variable, say `Self`, is all that passes for `Never`, and keeps mypy from solving the others.
+    @overload
+    def __get__(  # type: ignore[misc]
+        self: Callable[..., Never], instance: None, owner: type[Any] | None = None, /
+    ) -> BoundCachedFunction[..., Any]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
     @overload
     def __get__(
         self: Callable[Concatenate[_S, _Q], _R_co], instance: _S, owner: type[Any] | None = None, /
     ) -> BoundCachedFunction[_Q, _R_co]: ...
+    @overload
+    def __get__(  # type: ignore[misc]
+        self: Callable[..., Never], instance: object, owner: type[Any] | None = None, /
+    ) -> BoundCachedFunction[..., Any]: ...
     # Otherwise it binds nothing: a staticmethod.
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None, /) -> Self: ...
@@ -211,12 +220,21 @@ class AsyncCachedFunction(_Async[_P, _R_co]):
     def __get__(
         self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R_co]], instance: object, owner: _S, /
     ) -> AsyncBoundCachedFunction[_Q, _R_co]: ...
+    # A result that is a type variable, say `Self`, is all that passes for `Never`, and keeps mypy from solving the others.
+    @overload
+    def __get__(
+        self: Callable[..., Coroutine[Any, Any, Never]], instance: None, owner: type[Any] | None = None, /
+    ) -> AsyncBoundCachedFunction[..., Any]: ...
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None, /) -> Self: ...
     @overload
     def __get__(
         self: Callable[Concatenate[_S, _Q], Coroutine[Any, Any, _R_co]], instance: _S, owner: type[Any] | None = None, /
     ) -> AsyncBoundCachedFunction[_Q, _R_co]: ...
+    @overload
+    def __get__(
+        self: Callable[..., Coroutine[Any, Any, Never]], instance: object, owner: type[Any] | None = None, /
+    ) -> AsyncBoundCachedFunction[..., Any]: ...
     # Otherwise it binds nothing: a staticmethod.
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None, /) -> Self: ...

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from typing_extensions import assert_type, reveal_type
+from typing_extensions import Self, assert_type, reveal_type
 
 import cachekit
 from cachekit import (
@@ -138,6 +138,24 @@ class Shop:
     def total(self) -> int:
         return 1
 
+    @cache
+    def itself(self, item: str) -> Self:
+        return self
+
+    @cache
+    async def async_itself(self, item: str) -> Self:
+        return self
+
+    @cache
+    @classmethod
+    def above_made(cls, item: str) -> Self:
+        return cls()
+
+    @classmethod
+    @cache
+    def below_made(cls, item: str) -> Self:
+        return cls()
+
 
 class Base(ABC):
     @abstractmethod
@@ -220,6 +238,10 @@ assert_type(shop.above_static("a"), int)
 assert_type(Shop.below_static("a"), int)
 assert_type(shop.below_static("a"), int)
 assert_type(shop.total, int)
+reveal_type(shop.itself("a"))  # mypy: Any | pyright: Shop
+reveal_type(Shop.above_made("a"))  # mypy: Any | pyright: Shop
+reveal_type(shop.below_made("a"))  # mypy: Any | pyright: Shop
+assert_type(shop.itself.invalidate("a"), bool)
 assert_type(Square().area(2), int)
 assert_type(Square().scales(2, step=3), list[int])
 
@@ -247,6 +269,7 @@ async def run() -> None:
     assert_type(await asyncio.create_task(async_bare.refresh(1)), str)
     assert_type(await asyncio.create_task(bare.ainvalidate(1)), bool)
     await async_preset(1)
+    reveal_type(await shop.async_itself("a"))  # mypy: Any | pyright: Shop
     assert_type(await async_generic(1), int)
 
 
