@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
-from typing_extensions import Self, assert_type, reveal_type
+from typing_extensions import Concatenate, ParamSpec, Self, assert_type, reveal_type
 
 import cachekit
 from cachekit import (
@@ -72,6 +74,8 @@ def no_options() -> float:
 
 
 T = TypeVar("T")
+P = ParamSpec("P")
+Number = TypeVar("Number", bound=float)
 
 
 @cache
@@ -102,6 +106,64 @@ def generic_list(x: T) -> list[T]:
 @cache
 async def async_generic(x: T) -> T:
     return x
+
+
+@cache
+def bounded(x: Number) -> Number:
+    return x
+
+
+@overload
+def overloaded(x: int) -> int: ...
+@overload
+def overloaded(x: str) -> str: ...
+@cache
+def overloaded(x: Any) -> Any:
+    return x
+
+
+@cache
+async def maybe(x: int) -> str | None:
+    return str(x) if x else None
+
+
+@cache
+async def job(x: int) -> Coroutine[Any, Any, str]:
+    return async_bare(x)
+
+
+def without_first(function: Callable[Concatenate[int, P], T]) -> Callable[P, T]:
+    return functools.partial(function, 1)
+
+
+@cache
+@without_first
+def shortened(x: int, name: str) -> bytes:
+    return name.encode() * x
+
+
+def join(x: int, name: str) -> str:
+    return name * x
+
+
+class Instance:
+    def __call__(self, x: int) -> str:
+        return str(x)
+
+
+@dataclass(frozen=True)
+class Box(Generic[T]):
+    item: T
+    convert: Callable[[int], str]
+    cached: CachedFunction[[int], str]
+
+    @cache
+    def opened(self, times: int) -> list[T]:
+        return [self.item] * times
+
+    @cache
+    async def async_opened(self, times: int) -> T:
+        return self.item
 
 
 class Shop:
@@ -206,6 +268,23 @@ assert_type(no_options(), float)
 assert_type(generic.invalidate(1), bool)
 assert_type(generic_list(1), list[int])
 
+assert_type(bounded(1), int)
+assert_type(bounded(1.5), float)
+assert_type(overloaded(1), int)
+assert_type(overloaded("a"), str)
+assert_type(shortened("a"), bytes)
+assert_type(shortened.invalidate(name="a"), bool)
+assert_type(without_first(cache(join))("a"), str)
+assert_type(cache(functools.partial(join, 1))("a"), str)
+assert_type(cache(Instance())(1), str)
+assert_type(cache(Instance()).peek(1), "str | None")
+assert_type(cache(lambda: 1)(), int)
+box = Box(1, cache(Instance()), cache(Instance()))
+assert_type(box.convert(1), str)
+assert_type(box.cached.peek(1), "str | None")
+assert_type(box.opened(2), list[int])
+assert_type(Box[int].opened(box, 2), list[int])
+
 assert_type(bare.invalidate(1, flag=True), bool)
 assert_type(bare.invalidate_cache(1), bool)
 assert_type(bare.refresh(x=1), str)
@@ -271,6 +350,9 @@ async def run() -> None:
     await async_preset(1)
     reveal_type(await shop.async_itself("a"))  # mypy: Any | pyright: Shop
     assert_type(await async_generic(1), int)
+    assert_type(await maybe(1), "str | None")
+    assert_type(await (await job(1)), str)
+    assert_type(await box.async_opened(1), int)
 
 
 def takes(sync: CachedFunction[[int], str], asynchronous: AsyncCachedFunction[[int], str]) -> str:
