@@ -379,19 +379,9 @@ impl<L: Local, C, E, R, D> Cache<L, C, E, R, D> {
         &self.bound.shared.identity
     }
 
-    /// Its options.
-    pub fn options(&self) -> &Options {
-        &self.bound.shared.options
-    }
-
     /// The tier in this process.
     pub fn local(&self) -> &L {
         &self.bound.shared.local
-    }
-
-    /// What makes bytes of its values.
-    pub fn codec(&self) -> &C {
-        &self.bound.shared.codec
     }
 
     /// Whether there is a remote tier.

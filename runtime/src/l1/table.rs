@@ -129,11 +129,6 @@ impl<K, V> Table<K, V> {
         }
     }
 
-    /// What it may hold.
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
     /// Entries now, the expired ones that nobody asked for since included.
     pub fn len(&self) -> usize {
         self.index.len()
@@ -183,14 +178,6 @@ impl<K, V> Table<K, V> {
         let entry = &mut self.entries[slot as usize];
         entry.meta.bump();
         entry.pair.as_ref().map(|(_, value)| value)
-    }
-
-    /// As [`Table::find`], without a trace: no use is counted and nothing leaves.
-    pub fn peek(&self, hash: u64, now: Instant, mut same: impl FnMut(&K) -> bool) -> Option<&V> {
-        let slot = self.slot(hash, &mut same)?;
-        let entry = &self.entries[slot as usize];
-        let (_, value) = entry.pair.as_ref()?;
-        (entry.expires > now.as_nanos()).then_some(value)
     }
 
     /// Shows every key that was inserted with `hash`, usually one. For callers whose comparison may change the table: they

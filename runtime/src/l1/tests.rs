@@ -191,8 +191,6 @@ fn expired_entries_are_not_served_and_leave_when_asked_for() {
         },
     );
     assert_eq!(get(&mut table, 1, at(99)), Some(10));
-    assert_eq!(table.peek(mix(1), at(99), |_| true), Some(&10));
-    assert_eq!(table.peek(mix(1), at(100), |_| true), None);
     assert_eq!(table.len(), 1);
     assert_eq!(get(&mut table, 1, at(100)), None);
     assert_eq!(
