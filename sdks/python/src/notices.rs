@@ -99,7 +99,7 @@ impl Notices {
             }
             OnlyHere::Object { type_name } if self.first(Subject::Key) => {
                 let text = format!(
-                    "a call of {} is {}: other processes do not know its argument, a {type_name}; give its class a \
+                    "a call of {} is {}: other processes do not know its argument of type {type_name}; give its class a \
                      __cache_key__ method, or the decorator a key",
                     self.function, self.without_remote
                 );
@@ -121,15 +121,19 @@ impl Notices {
         }
     }
 
-    /// A value cannot be stored.
+    /// Callers cannot be given a value that another call made, so it is stored nowhere.
     pub(crate) fn value(&self, py: Python<'_>, error: Error) -> PyResult<()> {
+        self.result(py, "not cached", error)
+    }
+
+    fn result(&self, py: Python<'_>, what: &str, error: Error) -> PyResult<()> {
         if self.strict {
             return Err(errors::raise(py, error));
         }
         if self.first(Subject::Value) {
             warn(
                 py,
-                &format!("a result of {} is not cached: {error}", self.function),
+                &format!("a result of {} is {what}: {error}", self.function),
             )
         } else {
             Ok(())
@@ -145,7 +149,7 @@ impl cache::Notice for Board {
         if self.0.strict {
             return Err(error);
         }
-        attached(|py| self.0.value(py, error))
+        attached(|py| self.0.result(py, self.0.without_remote, error))
             .map_err(|raised| Error::new(ErrorCode::Interrupted).with_source(raised))
     }
 }
