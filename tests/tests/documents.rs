@@ -20,26 +20,32 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn documents() -> Vec<PathBuf> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The files below `folder` whose names end so.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    fn collect(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+                collect(&path, extension, found);
+            } else if path.extension().is_some_and(|known| known == extension) {
                 found.push(path);
             }
         }
     }
-    let mut found: Vec<_> = [
+    let mut found = Vec::new();
+    collect(&root().join(folder), extension, &mut found);
+    found
+}
+
+fn documents() -> Vec<PathBuf> {
+    let single = [
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "spec/README.md",
-    ]
-    .map(|name| root().join(name))
-    .into();
-    collect(&root().join("docs"), &mut found);
+    ];
+    let mut found = files("docs", "md");
+    found.extend(single.map(|name| root().join(name)));
     found
 }
 
@@ -102,6 +108,47 @@ fn every_path_in_a_document_exists() {
         wrong.join("\n")
     );
     assert!(seen > 50, "only {seen} found");
+}
+
+#[test]
+fn every_method_in_a_document_exists() {
+    let code: Vec<_> = ["runtime/src", "sdks/python/src"]
+        .iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .map(|path| read(&path))
+        .collect();
+    let is_name = |text: &str| {
+        let mut letters = text.chars();
+        letters.next().is_some_and(char::is_alphabetic)
+            && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for document in documents() {
+        for span in read(&document).split('`').skip(1).step_by(2) {
+            let Some((owner, method)) = span.split_once("::") else {
+                continue;
+            };
+            if !owner.starts_with(char::is_uppercase) || !is_name(owner) || !is_name(method) {
+                continue;
+            }
+            seen += 1;
+            let known = |text: &String| {
+                text.contains(owner)
+                    && ["(", "<"]
+                        .iter()
+                        .any(|open| text.contains(&format!("fn {method}{open}")))
+            };
+            if !code.iter().any(known) {
+                wrong.push(format!("{}: {span}", document.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "named and not there:\n{}",
+        wrong.join("\n")
+    );
+    assert!(seen > 10, "only {seen} found");
 }
 
 #[test]
