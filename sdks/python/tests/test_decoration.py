@@ -261,14 +261,15 @@ def test_super_reaches_a_cached_method() -> None:
     assert child.calls == ["ab"]
 
 
+def shout(function: Callable[..., str]) -> Callable[..., str]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> str:
+        return function(*args, **kwargs) + "!"
+
+    return wrapper
+
+
 def test_below_another_decorator() -> None:
-    def shout(function: Callable[..., str]) -> Callable[..., str]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> str:
-            return function(*args, **kwargs) + "!"
-
-        return wrapper
-
     calls = Calls()
 
     @shout
@@ -283,13 +284,6 @@ def test_below_another_decorator() -> None:
 
 
 def test_above_another_decorator_the_inner_signature_counts() -> None:
-    def shout(function: Callable[..., str]) -> Callable[..., str]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> str:
-            return function(*args, **kwargs) + "!"
-
-        return wrapper
-
     calls = Calls()
 
     @cache

@@ -39,27 +39,22 @@ def test_calls_are_counted() -> None:
             raise ValueError
         return x
 
-    before = {
-        "l1 hit": value("cachekit_lookups_total", tier="l1", outcome="hit"),
-        "l1 miss": value("cachekit_lookups_total", tier="l1", outcome="miss"),
-        "l2 miss": value("cachekit_lookups_total", tier="l2", outcome="miss"),
-        "ok": value("cachekit_loads_total", outcome="ok"),
-        "error": value("cachekit_loads_total", outcome="error"),
-        "set": value("cachekit_remote_operations_total", operation="set", outcome="ok"),
-        "durations": value("cachekit_load_duration_seconds_count"),
-    }
+    def figures() -> dict[str, float]:
+        return {
+            "l1 hit": value("cachekit_lookups_total", tier="l1", outcome="hit"),
+            "l1 miss": value("cachekit_lookups_total", tier="l1", outcome="miss"),
+            "l2 miss": value("cachekit_lookups_total", tier="l2", outcome="miss"),
+            "ok": value("cachekit_loads_total", outcome="ok"),
+            "error": value("cachekit_loads_total", outcome="error"),
+            "set": value("cachekit_remote_operations_total", operation="set", outcome="ok"),
+            "durations": value("cachekit_load_duration_seconds_count"),
+        }
+
+    before = figures()
     function(1), function(1), function(1)
     with pytest.raises(ValueError):
         function(-1)
-    after = {
-        "l1 hit": value("cachekit_lookups_total", tier="l1", outcome="hit"),
-        "l1 miss": value("cachekit_lookups_total", tier="l1", outcome="miss"),
-        "l2 miss": value("cachekit_lookups_total", tier="l2", outcome="miss"),
-        "ok": value("cachekit_loads_total", outcome="ok"),
-        "error": value("cachekit_loads_total", outcome="error"),
-        "set": value("cachekit_remote_operations_total", operation="set", outcome="ok"),
-        "durations": value("cachekit_load_duration_seconds_count"),
-    }
+    after = figures()
     assert {name: after[name] - before[name] for name in after} == {
         "l1 hit": 2, "l1 miss": 2, "l2 miss": 2, "ok": 1, "error": 1, "set": 1, "durations": 2,
     }  # fmt: skip

@@ -183,12 +183,7 @@ fn a_caller_that_goes_away_during_the_write_loses_nothing() {
 fn an_entry_that_does_not_open_is_a_miss_and_is_replaced() {
     let setup = Setup::new();
     call(&setup.process(), "k");
-    let mut entry = setup
-        .remote
-        .store
-        .get_now(&Setup::name("k"))
-        .expect("stored")
-        .to_vec();
+    let mut entry = setup.entry("k").to_vec();
     let last = entry.len() - 1;
     entry[last] ^= 1;
     let broken = [
@@ -198,11 +193,7 @@ fn an_entry_that_does_not_open_is_a_miss_and_is_replaced() {
         // Another key's entry, moved here.
         {
             call(&setup.process(), "other");
-            setup
-                .remote
-                .store
-                .get_now(&Setup::name("other"))
-                .expect("stored")
+            setup.entry("other")
         },
     ];
     for (nth, broken) in broken.into_iter().enumerate() {

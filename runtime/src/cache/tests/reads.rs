@@ -46,12 +46,7 @@ fn an_entry_expires_everywhere_at_once() {
 fn an_expired_entry_is_a_miss_although_the_remote_still_has_it() {
     let setup = Setup::new();
     call(&setup.process(), "k");
-    let entry = setup
-        .remote
-        .store
-        .get_now(&Setup::name("k"))
-        .expect("just stored");
-    setup.remote.store.set_now(&Setup::name("k"), entry, None);
+    setup.outlives("k");
     setup.advance(
         TTL.checked_sub(Duration::from_millis(1))
             .expect("it is longer"),
@@ -68,12 +63,7 @@ fn a_writer_whose_clock_is_ahead_gives_no_longer_life() {
     ahead.remote = setup.remote.clone();
     ahead.advance(Duration::from_hours(1));
     call(&ahead.process(), "k");
-    let entry = setup
-        .remote
-        .store
-        .get_now(&Setup::name("k"))
-        .expect("just stored");
-    setup.remote.store.set_now(&Setup::name("k"), entry, None);
+    setup.outlives("k");
     let here = setup.process();
     assert_eq!(call(&here, "k").from, Source::L2);
     setup.remote.store.remove_now(&Setup::name("k"));

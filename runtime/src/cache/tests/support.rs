@@ -239,6 +239,18 @@ impl Setup {
     pub(super) fn stored(&self, key: &str) -> bool {
         self.remote.store.get_now(&Self::name(key)).is_some()
     }
+
+    /// The bytes of the entry of `key`.
+    pub(super) fn entry(&self, key: &str) -> Bytes {
+        let stored = self.remote.store.get_now(&Self::name(key));
+        stored.expect("it is stored")
+    }
+
+    /// Has the remote keep the entry of `key` past its lifetime.
+    pub(super) fn outlives(&self, key: &str) {
+        let entry = self.entry(key);
+        self.remote.store.set_now(&Self::name(key), entry, None);
+    }
 }
 
 pub(super) fn lookup(key: &str) -> Lookup<String> {
