@@ -505,28 +505,22 @@ unsafe extern "C" fn traverse(
     visit: ffi::visitproc,
     arg: *mut c_void,
 ) -> c_int {
-    guard::raw(0, || {
-        // SAFETY: the collector calls this for a living object of this type.
-        unsafe {
-            let mut status = heap::visit(ffi::Py_TYPE(object).cast(), visit, arg);
-            let mut see = |object: *mut ffi::PyObject| {
-                if status == 0 {
-                    status = heap::visit(object, visit, arg);
-                }
+    // SAFETY: the collector calls this for a living object of this type.
+    unsafe {
+        heap::traverse(object, visit, arg, |see| {
+            let Some(inner) = &(*object.cast::<Awaitable>()).inner else {
+                return;
             };
-            if let Some(inner) = &(*object.cast::<Awaitable>()).inner {
-                if let Some(function) = &inner.function {
-                    see(function.as_ptr());
-                }
-                if let Some(call) = &inner.call {
-                    see(call.function.as_ptr());
-                    call.args.each_object(&mut see);
-                    call.channel.each_object(&mut see);
-                }
+            if let Some(function) = &inner.function {
+                see(function.as_ptr());
             }
-            status
-        }
-    })
+            if let Some(call) = &inner.call {
+                see(call.function.as_ptr());
+                call.args.each_object(&mut *see);
+                call.channel.each_object(see);
+            }
+        })
+    }
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {

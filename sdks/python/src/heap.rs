@@ -9,6 +9,8 @@ use std::mem::offset_of;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::guard;
+
 /// `tp_new` of types whose objects only Rust makes. (The flag that says so came with 3.10.)
 pub(crate) unsafe extern "C" fn no_new(
     kind: *mut ffi::PyTypeObject,
@@ -156,21 +158,29 @@ pub(crate) unsafe fn free(object: *mut ffi::PyObject) {
     }
 }
 
-/// Shows an object to the collector.
+/// Shows the collector the type of an object, and what `each` shows, nulls left out.
 ///
 /// # Safety
-/// From `tp_traverse`, with its own `visit` and `arg`.
-pub(crate) unsafe fn visit(
+/// From `tp_traverse`, with its own arguments.
+pub(crate) unsafe fn traverse(
     object: *mut ffi::PyObject,
     visit: ffi::visitproc,
     arg: *mut c_void,
+    each: impl FnOnce(&mut dyn FnMut(*mut ffi::PyObject)),
 ) -> c_int {
-    if object.is_null() {
-        0
-    } else {
-        // SAFETY: the collector's own function, with its own argument.
-        unsafe { visit(object, arg) }
-    }
+    guard::raw(0, || {
+        let mut status = 0;
+        let mut see = |held: *mut ffi::PyObject| {
+            if status == 0 && !held.is_null() {
+                // SAFETY: the collector's own function, with its own argument.
+                status = unsafe { visit(held, arg) };
+            }
+        };
+        // SAFETY: the object is alive.
+        see(unsafe { ffi::Py_TYPE(object) }.cast());
+        each(&mut see);
+        status
+    })
 }
 
 /// Header of an object that is called by vectorcall and can be held weakly.

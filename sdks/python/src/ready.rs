@@ -216,10 +216,5 @@ unsafe extern "C" fn traverse(
     arg: *mut c_void,
 ) -> c_int {
     // SAFETY: the collector calls this for a living object of this type.
-    unsafe {
-        match heap::visit(ffi::Py_TYPE(object).cast(), visit, arg) {
-            0 => heap::visit(value_of(object), visit, arg),
-            status => status,
-        }
-    }
+    unsafe { heap::traverse(object, visit, arg, |see| see(value_of(object))) }
 }

@@ -379,17 +379,10 @@ unsafe extern "C" fn traverse(
 ) -> c_int {
     // SAFETY: the collector calls this for a living object of this type.
     unsafe {
-        let this = object.cast::<BoundFunction>();
-        for held in [
-            ffi::Py_TYPE(object).cast(),
-            (*this).function,
-            (*this).receiver,
-        ] {
-            let status = heap::visit(held, visit, arg);
-            if status != 0 {
-                return status;
-            }
-        }
-        0
+        heap::traverse(object, visit, arg, |see| {
+            let this = object.cast::<BoundFunction>();
+            see((*this).function);
+            see((*this).receiver);
+        })
     }
 }

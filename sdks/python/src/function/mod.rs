@@ -198,24 +198,16 @@ unsafe extern "C" fn traverse(
     visit: ffi::visitproc,
     arg: *mut c_void,
 ) -> c_int {
-    guard::raw(0, || {
-        // SAFETY: the collector calls this for a living object of this type.
-        unsafe {
+    // SAFETY: the collector calls this for a living object of this type.
+    unsafe {
+        heap::traverse(object, visit, arg, |see| {
             let this = CachedFunction::from_ptr(object);
-            let mut status = heap::visit(ffi::Py_TYPE(object).cast(), visit, arg);
-            if status == 0 {
-                status = heap::visit(this.dict, visit, arg);
-            }
+            see(this.dict);
             if let Some(tiers) = &this.tiers {
-                tiers.each_object(|object| {
-                    if status == 0 {
-                        status = heap::visit(object, visit, arg);
-                    }
-                });
+                tiers.each_object(see);
             }
-            status
-        }
-    })
+        })
+    }
 }
 
 unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
