@@ -123,12 +123,12 @@ fn is_disabled() -> bool {
     disabled::here()
 }
 
-/// Moves the time of the in-process tier forward, for tests.
+/// Moves the time of this process forward, for tests.
 #[pyfunction]
 fn advance_clock(seconds: f64) -> PyResult<()> {
     let by = Duration::try_from_secs_f64(seconds)
         .map_err(|reason| PyValueError::new_err(reason.to_string()))?;
-    clock::advance(by);
+    cachekit_runtime::clock::advance(by);
     Ok(())
 }
 

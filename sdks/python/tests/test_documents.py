@@ -1,4 +1,4 @@
-"""Every Python example in the README and the guides runs, each in an interpreter of its own."""
+"""Every Python example in the README and the guides runs, each in an interpreter of its own; what is a test, in pytest."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ def test_example_runs(source: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(source)
     environment = {name: value for name, value in os.environ.items() if not name.endswith("REDIS_URL")}
+    pytest_options = ["-m", "pytest", "-p", "cachekit.testing"] if "\ndef test_" in source else []
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", *pytest_options, str(script)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.stem)

@@ -65,8 +65,11 @@ def test_configure_ends_with_the_test(round):
 
 def test_time_moves(caches):
     assert shop.function(1) == 1
-    caches.advance(3601)
+    caches.advance(3599)
     caches.forget_process()
+    assert shop.function(1) == shop.function(1) == 1
+    caches.advance(1)
+    assert shop.function(1) == 2
 
 @pytest.mark.cachekit(backend=None)
 def test_no_remote_tier(caches):
@@ -81,6 +84,8 @@ def test_a_server(caches):
     caches.forget_process()
     assert shop.with_server(1) == 1
     assert caches.backend.kind == "redis"
+    caches.advance(3600)
+    assert shop.with_server(1) == 2
 
 @pytest.mark.cachekit(backend=...)
 def test_as_each_function_says(caches):

@@ -58,7 +58,7 @@ class Caches:
         _native.clear_all()
 
     def advance(self, seconds: float) -> None:
-        """Moves the time by which entries of this process expire."""
+        """Moves the time by which entries expire, in either tier."""
         _native.advance_clock(seconds)
 
 
