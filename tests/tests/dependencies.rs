@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use cachekit_tests::tree::{code, files, read, root};
 
 /// What every module may use.
 const COMMON: &[&str] = &["error", "clock", "shim", "generated"];
@@ -35,33 +36,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shim", &[]),
     ("generated", &[]),
 ];
-
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src")
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// The code of a file without comments and without what is compiled for tests only.
-fn code(text: &str) -> String {
-    let text = text
-        .split("#[cfg(test)]\nmod tests {")
-        .next()
-        .unwrap_or_default();
-    let lines = text
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
-}
 
 /// The modules that follow `crate::` in `code`.
 fn used(code: &str) -> BTreeSet<String> {
@@ -116,12 +90,11 @@ fn the_parser_sees_groups_and_paths() {
 #[test]
 fn every_use_is_in_the_table() {
     let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
-    let mut files = Vec::new();
-    rust_files(&source(), &mut files);
+    let source = root().join("runtime/src");
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
-    for path in files {
-        let inside = path.strip_prefix(source()).expect("it was found there");
+    for path in files("runtime/src", "rs") {
+        let inside = path.strip_prefix(&source).expect("it was found there");
         let is_test = inside.components().any(|part| {
             let name = part.as_os_str().to_string_lossy();
             matches!(name.as_ref(), "tests" | "tests.rs" | "random.rs")
@@ -138,8 +111,7 @@ fn every_use_is_in_the_table() {
         seen.insert(module.to_owned());
         // So many `super` lead to the root of the crate.
         let depth = inside.iter().filter(|part| *part != "mod.rs").count();
-        let text = fs::read_to_string(&path).expect("a text file");
-        let text = code(&text).replace(&"super::".repeat(depth), "crate::");
+        let text = code(&read(&path)).replace(&"super::".repeat(depth), "crate::");
         for name in used(&text) {
             let common = COMMON.contains(&name.as_str()) && module != "generated";
             if name != module && !common && !own.contains(&name.as_str()) {
@@ -165,19 +137,20 @@ fn every_use_is_in_the_table() {
 /// Nothing sees the concrete drivers but whoever polls, which is outside of the runtime.
 #[test]
 fn the_logic_knows_the_traits_of_drivers_and_no_driver() {
-    let mut files = Vec::new();
-    for module in ["cache", "flight", "layer", "remote"] {
-        rust_files(&source().join(module), &mut files);
-    }
-    files.push(source().join("flight.rs"));
-    for path in files {
+    let modules = ["cache", "flight", "layer", "remote"];
+    let mut logic: Vec<_> = modules
+        .iter()
+        .flat_map(|module| files(&format!("runtime/src/{module}"), "rs"))
+        .collect();
+    logic.push(root().join("runtime/src/flight.rs"));
+    for path in logic {
         if path
             .iter()
             .any(|part| part == "tests" || part == "tests.rs")
         {
             continue;
         }
-        let code = code(&fs::read_to_string(&path).expect("a text file"));
+        let code = code(&read(&path));
         for driver in ["blocking", "tokio", "simulation", "event_loop"] {
             let direct = code.contains(&format!("driver::{driver}"));
             assert!(!direct, "{} knows driver::{driver}", path.display());
@@ -187,8 +160,7 @@ fn the_logic_knows_the_traits_of_drivers_and_no_driver() {
 
 #[test]
 fn nothing_depends_on_codegen_nor_codegen_on_a_sibling() {
-    let root = source().join("../..");
-    let manifest = |path: &str| fs::read_to_string(root.join(path)).expect("a manifest");
+    let manifest = |path: &str| read(&root().join(path));
     for path in [
         "runtime/Cargo.toml",
         "sdks/python/Cargo.toml",
@@ -204,7 +176,7 @@ fn nothing_depends_on_codegen_nor_codegen_on_a_sibling() {
         assert!(!codegen.contains(sibling), "codegen depends on {sibling}");
     }
     for folder in ["codegen", "runtime", "sdks/python", "tests"] {
-        let script = fs::read_to_string(root.join(folder).join("build.rs")).unwrap_or_default();
+        let script = fs::read_to_string(root().join(folder).join("build.rs")).unwrap_or_default();
         assert!(
             !script.contains("codegen"),
             "the build script of {folder} runs codegen"

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use cachekit_tests::tree::{files, read, root};
 
 /// Files that a recipe makes, by example.
 const MADE: &[&str] = &[
@@ -11,31 +13,6 @@ const MADE: &[&str] = &[
     "spec/presets/extra.textproto",
     "spec/metrics/examples.proto",
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The files below `folder` whose names end so.
-fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    fn collect(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                collect(&path, extension, found);
-            } else if path.extension().is_some_and(|known| known == extension) {
-                found.push(path);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&root().join(folder), extension, &mut found);
-    found
-}
 
 fn documents() -> Vec<PathBuf> {
     let single = [

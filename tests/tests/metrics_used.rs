@@ -1,34 +1,6 @@
 //! A metric of the spec that nobody calls is a mistake: a dashboard that stays empty.
 
-use std::fs;
-use std::path::Path;
-
-/// The code under `folder` that is neither generated nor a test, as one text.
-fn code(folder: &Path, all: &mut String) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        if path.is_dir() {
-            if !matches!(name.as_str(), "generated" | "tests" | "target") {
-                code(&path, all);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs"
-        {
-            let text = fs::read_to_string(&path).expect("a text file");
-            // Tests come last in a file.
-            let text = text
-                .split("#[cfg(test)]\nmod tests {")
-                .next()
-                .unwrap_or_default();
-            all.extend(text.split_whitespace());
-            all.push('\n');
-        }
-    }
-}
+use cachekit_tests::tree::{code, files, read, root};
 
 /// The fields of the generated `Metrics`.
 fn metrics(generated: &str) -> Vec<&str> {
@@ -46,14 +18,23 @@ fn metrics(generated: &str) -> Vec<&str> {
 
 #[test]
 fn every_metric_is_called_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let generated = fs::read_to_string(root.join("runtime/src/generated/metrics.rs"));
-    let generated = generated.expect("the generated metrics");
+    let generated = read(&root().join("runtime/src/generated/metrics.rs"));
     let names = metrics(&generated);
     assert!(names.len() >= 7, "{names:?}");
-    let mut all = String::new();
-    code(&root.join("runtime/src"), &mut all);
-    code(&root.join("sdks"), &mut all);
+    let all: String = ["runtime/src", "sdks/python/src"]
+        .iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .filter(|path| {
+            let inside = path.strip_prefix(root()).expect("it was found there");
+            !inside
+                .iter()
+                .any(|part| part == "generated" || part == "tests" || part == "tests.rs")
+        })
+        .map(|path| {
+            let text = code(&read(&path));
+            text.split_whitespace().collect::<String>()
+        })
+        .collect();
     let called = |name: &&str| {
         let calls = ["inc", "inc_by", "observe", "set", "add"];
         calls
