@@ -56,9 +56,6 @@ class Unkeyed:
         return x
 
 
-anonymous = cache(lambda x: x)
-
-
 def make(factor: int, **options: Any) -> Callable[[int], int]:
     @cache(**options)
     def inner(x: int) -> int:
