@@ -106,7 +106,6 @@ pub struct Table<K, V> {
     limits: Limits,
     dropped: Vec<(K, V)>,
     evictions: u64,
-    changes: u64,
 }
 
 impl<K, V> Table<K, V> {
@@ -125,7 +124,6 @@ impl<K, V> Table<K, V> {
             limits,
             dropped: Vec::new(),
             evictions: 0,
-            changes: 0,
         }
     }
 
@@ -147,12 +145,6 @@ impl<K, V> Table<K, V> {
     /// Entries that had to leave for others so far.
     pub fn evictions(&self) -> u64 {
         self.evictions
-    }
-
-    /// A number that grows whenever an entry comes, is replaced, or leaves. Who compares keys between two steps sees by it
-    /// whether the table is still the one that the first step saw.
-    pub fn changes(&self) -> u64 {
-        self.changes
     }
 
     /// The value under the key that `same` recognises, among those that were inserted with `hash`; its entry counts as
@@ -212,7 +204,6 @@ impl<K, V> Table<K, V> {
         mut same: impl FnMut(&K) -> bool,
     ) -> bool {
         let known = self.slot(hash, &mut same);
-        self.changes += 1;
         let Item {
             key,
             value,
@@ -264,13 +255,11 @@ impl<K, V> Table<K, V> {
     /// Takes out the entry whose key is the `same`, expired or not.
     pub fn remove(&mut self, hash: u64, mut same: impl FnMut(&K) -> bool) -> Option<(K, V)> {
         let slot = self.slot(hash, &mut same)?;
-        self.changes += 1;
         self.take_out(slot)
     }
 
     /// Empties it and gives back its memory. What was in it can be had from [`Table::pop_dropped`].
     pub fn clear(&mut self) {
-        self.changes += 1;
         self.index = HashTable::new();
         self.free = NIL;
         self.queues = Queues::new(self.limits);
@@ -319,7 +308,6 @@ impl<K, V> Table<K, V> {
 
     #[cold]
     fn expire(&mut self, slot: u32) {
-        self.changes += 1;
         let old = self.take_out(slot);
         self.dropped.extend(old);
     }
