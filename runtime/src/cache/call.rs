@@ -131,9 +131,8 @@ where
         }
     }
 
-    fn hit(&mut self, value: L::Value) -> Served<L::Value> {
+    fn hit(&self, value: L::Value) -> Served<L::Value> {
         self.cache.bound.shared.count(Tier::L1, LookupOutcome::Hit);
-        self.state = State::Over;
         Served {
             value,
             from: Source::L1,

@@ -140,6 +140,8 @@ fn a_caller_that_goes_away_hands_over_wherever_it_was() {
         drop(leader);
         assert_eq!(ready(&mut waiter).expect("it loads itself").value, "mine");
         assert_eq!(cache.in_flight(), 0);
+        let cancelled = setup.metrics.loads.value(LoadOutcome::Cancelled);
+        assert_eq!(cancelled, u64::from(held == "nothing"), "one had begun");
     }
 }
 
@@ -162,6 +164,9 @@ fn a_load_that_panics_hands_over() {
     }));
     assert!(panicked.is_err());
     assert_eq!(ready(&mut waiter).expect("it loads itself").value, "mine");
+    let counts = [LoadOutcome::Ok, LoadOutcome::Error, LoadOutcome::Cancelled]
+        .map(|outcome| setup.metrics.loads.value(outcome));
+    assert_eq!(counts, [1, 1, 0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@ use super::support::*;
 use crate::cache::*;
 use crate::clock::Clock;
 use crate::driver::blocking::{self, Blocking};
+use crate::generated::metrics::LoadOutcome;
 use crate::interrupt::Uninterrupted;
 use crate::key::KeyHash;
 use crate::l1::{L1, Limits};
@@ -133,8 +134,11 @@ fn a_tier_that_is_off_is_not_used() {
 
     setup.options.l1 = false;
     let neither = setup.process();
+    let misses = || setup.metrics.lookups.value(Tier::L1, LookupOutcome::Miss);
+    let before = misses();
     assert_eq!(call(&neither, "k").from, Source::Load);
     assert_eq!(call(&neither, "k").from, Source::Load);
+    assert_eq!(misses(), before, "nobody looked");
 }
 
 #[test]
@@ -206,7 +210,28 @@ fn monitoring_off_counts_nothing() {
         setup.metrics.lookups.value(Tier::L2, LookupOutcome::Miss),
         0
     );
+    assert_eq!(setup.metrics.loads.value(LoadOutcome::Ok), 0);
     assert_eq!(setup.metrics.load_duration.count(), 0);
+
+    let cache = setup.process();
+    let mut leaves = cache.get_or_load(lookup("other"), std::future::pending);
+    pending(&mut leaves);
+    drop(leaves);
+    assert_eq!(setup.metrics.loads.value(LoadOutcome::Cancelled), 0);
+}
+
+#[test]
+fn who_finds_a_value_does_not_wait_for_its_refresh() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    call(&cache, "k");
+    let ending = Ending::default();
+    let mut refresh = cache.refresh(lookup("k"), || ending.load());
+    pending(&mut refresh);
+    assert_eq!(call(&cache, "k").from, Source::L1);
+    ending.end(Ok("new".to_owned()));
+    assert!(ready(&mut refresh).is_ok());
+    assert_eq!(call(&cache, "k").value, "new");
 }
 
 #[test]

@@ -87,4 +87,12 @@ fn a_function_that_asks_for_its_own_key_calls_through() {
             from: Source::L1
         }
     );
+    let lookups = &cache.bound.shared.metrics.lookups;
+    let [hits, misses] =
+        [LookupOutcome::Hit, LookupOutcome::Miss].map(|outcome| lookups.value(Tier::L1, outcome));
+    assert_eq!(
+        (hits, misses),
+        (1, 4),
+        "whoever calls through has missed too"
+    );
 }
