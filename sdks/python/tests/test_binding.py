@@ -188,6 +188,35 @@ def test_a_call_that_does_not_fit_the_signature_raises_the_functions_own_error()
             getattr(function, name)(1, 2, 3)
 
 
+def test_a_parameter_that_is_given_twice_is_an_error_although_the_call_would_be_a_hit() -> None:
+    @cache(backend=None)
+    def function(first: int, second: int = 0) -> int:
+        return first
+
+    @cache(backend=None)
+    def takes_more(first: int, **more: int) -> int:
+        return first
+
+    assert function(1) == function(first=1) == takes_more(1) == 1
+    # Keywords that this place gave last, and others.
+    with pytest.raises(TypeError, match="multiple values"):
+        function(2, first=1)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="multiple values"):
+        function(2, second=0, first=1)  # type: ignore[misc]
+    with pytest.raises(TypeError, match="multiple values"):
+        takes_more(2, first=1)  # type: ignore[misc]
+
+
+def test_a_keyword_is_known_by_its_letters() -> None:
+    @cache(backend=None)
+    def named(value: int) -> int:
+        return value
+
+    made = "".join(["va", "lue"])
+    assert named(1) == named(**{made: 1})
+    assert named.cache_info()[:2] == (1, 1)
+
+
 def test_an_argument_that_cannot_be_part_of_a_key() -> None:
     class Unhashable:
         __hash__ = None  # type: ignore[assignment]
@@ -227,13 +256,15 @@ def test_what_a_call_uses_up_is_no_key(by_key: bool) -> None:
     assert function.cache_info().currsize == 0
 
 
-def test_more_parameters_than_fit_anywhere_inline() -> None:
-    names = [f"p{index}" for index in range(40)]
+@pytest.mark.parametrize("count", [7, 8, 9, 40])
+def test_any_number_of_parameters(count: int) -> None:
+    names = [f"p{index}" for index in range(count)]
     scope: dict[str, Any] = {}
     exec(f"def function({', '.join(names)}): return ({', '.join(names)},)", scope)
     function = cache(backend=None)(scope["function"])
-    values = list(range(40))
+    values = list(range(count))
     assert function(*values) == tuple(values)
     assert function(**dict(zip(names, values))) == tuple(values)
-    assert function(*values[:20], **dict(zip(names[20:], values[20:]))) == tuple(values)
+    assert function(*values[:5], **dict(zip(names[5:], values[5:]))) == tuple(values)
     assert function.cache_info().misses == 1
+    assert function(*values[:-1], **{names[-1]: None}) == (*values[:-1], None)

@@ -309,6 +309,22 @@ def test_a_cache_that_holds_itself_is_collected() -> None:
     gc.collect()
     assert reference() is None
 
+    class Holder:
+        held: object = None
+
+    holder = Holder()
+
+    @cache.local
+    def by_default(x: object = holder) -> object:
+        return x
+
+    holder.held = by_default
+    by_default()
+    reference = weakref.ref(by_default)
+    del by_default, holder
+    gc.collect()
+    assert reference() is None
+
 
 def test_pickling_goes_by_name() -> None:
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
