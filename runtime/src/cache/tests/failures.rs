@@ -146,6 +146,36 @@ fn a_caller_that_goes_away_hands_over_wherever_it_was() {
 }
 
 #[test]
+fn a_load_is_gone_before_the_next_one_begins() {
+    struct Held<'a>(&'a TestCache, &'a AtomicU32);
+    impl Drop for Held<'_> {
+        fn drop(&mut self) {
+            assert_eq!(self.0.in_flight(), 1, "it still has the lead");
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let setup = Setup::new();
+    let (cache, gone) = (setup.process(), AtomicU32::new(0));
+    let held = Held(&cache, &gone);
+    let mut ends = std::future::ready(Err(Problem::Cancelled));
+    let load = std::future::poll_fn(move |cx| {
+        let _held = &held;
+        std::pin::Pin::new(&mut ends).poll(cx)
+    });
+    assert!(now(cache.get_or_load(lookup("k"), || load)).is_err());
+    let held = Held(&cache, &gone);
+    let mut leaves = cache.get_or_load(lookup("k"), || {
+        std::future::poll_fn(move |_| {
+            let _held = &held;
+            std::task::Poll::Pending
+        })
+    });
+    pending(&mut leaves);
+    drop(leaves);
+    assert_eq!((gone.into_inner(), cache.in_flight()), (2, 0));
+}
+
+#[test]
 fn a_load_that_panics_hands_over() {
     let setup = Setup::new();
     let cache = setup.process();
@@ -210,7 +240,8 @@ fn an_entry_that_does_not_open_is_a_miss_and_is_replaced() {
     }
 }
 
-/// Refuses what contains "secret", and reads back nothing that contains "odd". Counts what was worth stepping aside for.
+/// Refuses what contains "secret", is interrupted at "wait", and reads back nothing that contains "odd". Counts what was
+/// worth stepping aside for.
 struct Picky(MessagePack<String>, Arc<AtomicU32>);
 
 impl Codec<String> for Picky {
@@ -220,6 +251,9 @@ impl Codec<String> for Picky {
     fn encode(&self, value: &String) -> Result<Vec<u8>> {
         if value.contains("secret") {
             return Err(Error::new(ErrorCode::ValueUnsupported));
+        }
+        if value.contains("wait") {
+            return Err(Error::new(ErrorCode::Interrupted));
         }
         self.0.encode(value)
     }
@@ -374,6 +408,18 @@ fn an_interrupt_reaches_its_caller_and_only_that() {
         Err(Failure::Interrupted(_))
     ));
     assert_eq!(call(&cache, "k").from, Source::L1);
+}
+
+#[test]
+fn an_interrupt_while_a_value_is_encoded_says_nothing_about_the_value() {
+    let setup = Setup::new();
+    let heard = Heard::default();
+    let builder = setup.builder().notice(heard.clone());
+    let cache = picky(&setup, builder, &Arc::default());
+    let interrupted = now(cache.get_or_load(lookup("k"), || async { Ok("wait".to_owned()) }));
+    assert!(matches!(interrupted, Err(Failure::Interrupted(_))));
+    assert!(heard.codes.with(std::mem::take).is_empty());
+    assert_eq!(cache.in_flight(), 0);
 }
 
 #[test]

@@ -108,6 +108,24 @@ fn waiters_get_the_leaders_value_as_soon_as_it_is_there() {
 }
 
 #[test]
+fn who_waits_for_a_read_gets_what_it_found() {
+    let mut setup = Setup::new();
+    setup.options.l1 = false;
+    call(&setup.process(), "k");
+    let cache = setup.process();
+    let (before, ..) = setup.remote.counts();
+    setup.remote.hold("get", true);
+    let mut leader = cache.get_or_load(lookup("k"), || async { panic!("it is there") });
+    pending(&mut leader);
+    let mut waiter = cache.get_or_load(lookup("k"), || async { panic!("it is there") });
+    pending(&mut waiter);
+    setup.remote.let_go();
+    let from = [ready(&mut leader), ready(&mut waiter)].map(|got| got.expect("it is there").from);
+    assert_eq!(from, [Source::L2, Source::Flight]);
+    assert_eq!(setup.remote.counts().0, before + 1);
+}
+
+#[test]
 fn a_late_caller_finds_the_value_while_it_is_written_even_without_l1() {
     let mut setup = Setup::new();
     setup.options.l1 = false;
