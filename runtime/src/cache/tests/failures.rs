@@ -423,6 +423,36 @@ fn an_interrupt_while_a_value_is_encoded_says_nothing_about_the_value() {
 }
 
 #[test]
+fn of_two_errors_the_first_counts_unless_the_second_is_an_interrupt() {
+    let both = |first: Option<ErrorCode>, second: Option<ErrorCode>| {
+        let result = |code: Option<ErrorCode>| code.map_or(Ok(()), |code| Err(Error::new(code)));
+        let both = crate::cache::call::both(result(first), result(second));
+        both.err().map(|error| error.code())
+    };
+    let [timeout, refused, interrupted] = [
+        Some(ErrorCode::RemoteTimeout),
+        Some(ErrorCode::RemoteRefused),
+        Some(ErrorCode::Interrupted),
+    ];
+    assert_eq!(both(None, None), None);
+    assert_eq!(both(timeout, None), timeout);
+    assert_eq!(both(None, refused), refused);
+    assert_eq!(both(timeout, refused), timeout);
+    assert_eq!(both(timeout, interrupted), interrupted);
+}
+
+#[test]
+#[should_panic(expected = "polled after its result")]
+fn a_call_gives_its_result_once() {
+    let setup = Setup::new();
+    let cache = setup.process();
+    call(&cache, "k");
+    let mut hit = cache.get_or_load(lookup("k"), || async { panic!("it is there") });
+    assert!(ready(&mut hit).is_ok());
+    let _ = step(&mut hit);
+}
+
+#[test]
 fn an_option_out_of_range_is_an_error_at_build() {
     let mut setup = Setup::new();
     setup.options.ttl = Some(Duration::ZERO);
