@@ -149,7 +149,7 @@ where
                     return Role::Waiter(self.wait(key, run, fresh_number(), caller, line));
                 }
                 Found::Led { run, leader, term } => {
-                    if caller.holds_up(leader) || !waits::try_wait(caller, run, leader, term) {
+                    if !waits::try_wait(caller, run, leader, term) {
                         return Role::Nested;
                     }
                     let seat = fresh_number();

@@ -138,6 +138,7 @@ fn a_leader_that_goes_away_hands_over_in_order_of_arrival() {
     let mut second = waiter(flight.join(key(1), someone()));
     assert!(look(&mut first).is_pending() && look(&mut second).is_pending());
     drop(lead);
+    assert!(!flight.is_empty(), "one was chosen");
     assert!(look(&mut second).is_pending());
     let lead = handed_over(&mut first);
     assert!(lead.is_current());
@@ -243,6 +244,7 @@ fn a_key_settles_until_the_last_overtaken_load_has_ended() {
     other.land(Ok(2), None);
     assert!(!flight.is_settling(&key(1)), "it is current");
     let third = flight.replace(key(1), someone());
+    assert!(flight.is_settling(&key(1)), "the second had landed");
     third.land(Ok(3), None);
     flight.forget_all();
     assert!(flight.is_settling(&key(1)) && flight.is_settling(&key(2)));

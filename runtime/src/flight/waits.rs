@@ -49,6 +49,13 @@ pub(super) fn reset_after_fork<T>(gone: &HashMap<u64, T>) {
     });
 }
 
+/// Whether any caller on `thread` waits.
+#[cfg(test)]
+pub(super) fn any_on(thread: u64) -> bool {
+    let callers = (thread, 0)..=(thread, u64::MAX);
+    WAITS.with(|waits| waits.waiting.range(callers).next().is_some())
+}
+
 struct Waits {
     /// The runs that each caller waits for, by thread and task.
     waiting: BTreeMap<(u64, u64), Vec<u64>>,

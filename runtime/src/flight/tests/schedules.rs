@@ -39,8 +39,8 @@ enum Part {
 }
 
 /// What a caller gets to do or to have once it has entered.
-async fn enter(flight: &Flights) -> Part {
-    match flight.join(key(1), caller()) {
+async fn enter(flight: &Flights, caller: Caller) -> Part {
+    match flight.join(key(1), caller) {
         Role::Leader(lead) => Part::Lead(lead),
         Role::Nested => panic!("it leads nothing"),
         Role::Waiter(wait) => match wait.await {
@@ -53,8 +53,8 @@ async fn enter(flight: &Flights) -> Part {
 
 #[test]
 fn one_load_at_a_time_and_nobody_is_stranded_when_callers_are_cancelled() {
-    async fn call(flight: Flights, running: Arc<AtomicBool>) -> u64 {
-        match enter(&flight).await {
+    async fn call(flight: Flights, running: Arc<AtomicBool>, caller: Caller) -> u64 {
+        match enter(&flight, caller).await {
             Part::Served(value) => value,
             Part::Lead(lead) => {
                 let loading = Loading::begin(&running);
@@ -70,8 +70,12 @@ fn one_load_at_a_time_and_nobody_is_stranded_when_callers_are_cancelled() {
     explore(SCHEDULES, || {
         let flight: Flights = Flight::new();
         let running = Arc::new(AtomicBool::new(false));
-        let mut calls: Vec<_> = (0..4)
-            .map(|_| spawn(call(Arc::clone(&flight), Arc::clone(&running))))
+        let thread = fresh_number();
+        let mut calls: Vec<_> = (1..=4)
+            .map(|task| {
+                let shared = (Arc::clone(&flight), Arc::clone(&running));
+                spawn(call(shared.0, shared.1, Caller { thread, task }))
+            })
             .collect();
         let cancelled = calls.split_off(2);
         for call in &cancelled {
@@ -83,7 +87,7 @@ fn one_load_at_a_time_and_nobody_is_stranded_when_callers_are_cancelled() {
         for call in cancelled {
             drop(block_on(call));
         }
-        assert!(flight.is_empty());
+        assert!(flight.is_empty() && !waits::any_on(thread));
     });
 }
 
@@ -91,7 +95,7 @@ fn one_load_at_a_time_and_nobody_is_stranded_when_callers_are_cancelled() {
 fn nobody_who_comes_after_an_invalidation_gets_what_was_loaded_before_it() {
     async fn call(flight: Flights, source: Arc<AtomicU64>, invalidated: Arc<AtomicU64>) {
         let least = invalidated.load(Ordering::SeqCst);
-        match enter(&flight).await {
+        match enter(&flight, caller()).await {
             Part::Served(value) => assert!(value >= least, "{value} after {least}"),
             Part::Lead(lead) => {
                 let value = source.load(Ordering::SeqCst);
