@@ -132,3 +132,40 @@ fn nobody_who_comes_after_an_invalidation_gets_what_was_loaded_before_it() {
         assert!(flight.is_empty() && !flight.is_settling(&key(1)));
     });
 }
+
+#[test]
+fn no_circle_closes_while_a_lead_changes_hands() {
+    async fn come(flight: Flights, key: KeyHash, caller: Caller) {
+        match flight.join(key, caller) {
+            Role::Leader(lead) => lead.finish(Ok(1)),
+            Role::Waiter(wait) => drop(wait.await),
+            Role::Nested => {}
+        }
+    }
+
+    explore(SCHEDULES, || {
+        let flight: Flights = Flight::new();
+        let (other, heir) = (caller(), caller());
+        let goes_away = leader(flight.join(key(1), caller()));
+        let wait = waiter(flight.join(key(1), heir));
+        let lead = leader(flight.join(key(2), other));
+        let shared = Arc::clone(&flight);
+        let inherits = spawn(async move {
+            let Landing::HandedOver(lead) = wait.await else {
+                panic!("nobody else leads")
+            };
+            come(shared, key(2), heir).await;
+            lead.finish(Ok(1));
+        });
+        let shared = Arc::clone(&flight);
+        let comes = spawn(async move {
+            come(shared, key(1), other).await;
+            lead.finish(Ok(2));
+        });
+        drop(goes_away);
+        for call in [inherits, comes] {
+            block_on(call).expect("nobody cancels it");
+        }
+        assert!(flight.is_empty());
+    });
+}
