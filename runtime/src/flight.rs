@@ -495,7 +495,6 @@ where
                 Landing::HandedOver(self.flight.lead(self.key, self.run, line))
             }
             Look::Abandoned { run, line } => {
-                waits::leave(self.caller, self.run);
                 Landing::HandedOver(self.flight.lead(self.key, run, line))
             }
         };

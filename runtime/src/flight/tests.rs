@@ -146,6 +146,8 @@ fn a_leader_that_goes_away_hands_over_in_order_of_arrival() {
     lead.finish(Ok(7));
     assert!(matches!(look(&mut second), Poll::Ready(Landing::Value(7))));
     assert!(flight.is_empty());
+    let left = flight.state.with(|state| state.current.len());
+    assert_eq!(left, 0, "no key stays behind");
 }
 
 #[test]
@@ -295,6 +297,20 @@ fn callers_of_two_functions_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn what_has_landed_holds_up_nobody() {
+    let flight: Flights = Flight::new();
+    let (a, b) = (someone(), someone());
+    let lead = leader(flight.join(key(1), a));
+    let _other = leader(flight.join(key(2), b));
+    let mut unaware = waiter(flight.join(key(1), b));
+    lead.finish(Ok(1));
+    let wait = waiter(flight.join(key(2), a));
+    assert!(matches!(look(&mut unaware), Poll::Ready(Landing::Value(1))));
+    drop(wait);
+    assert!(!waits::any_on(a.thread) && !waits::any_on(b.thread));
+}
+
+#[test]
 fn wakers_run_outside_the_lock() {
     struct Nosy(Flights);
     impl Wake for Nosy {
@@ -343,12 +359,23 @@ fn wakers_run_outside_the_lock() {
 
 #[test]
 fn a_forked_child_starts_with_nobody_in_flight() {
+    struct Foreign;
+    impl Wake for Foreign {
+        fn wake(self: Arc<Self>) {}
+    }
     let flight: Flights = Flight::new();
     let gone = leader(flight.join(key(1), someone()));
-    let mut wait = waiter(flight.join(key(1), someone()));
+    let me = someone();
+    let mut wait = waiter(flight.join(key(1), me));
+    let foreign = Arc::new(Foreign);
+    let waker = Arc::clone(&foreign).into();
+    let polled = Pin::new(&mut wait).poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending() && waits::any_on(me.thread));
+    drop(waker);
     let mine = leader(flight.join(key(2), Caller::this_thread()));
     flight.reset_after_fork();
-    assert!(flight.is_empty());
+    assert!(flight.is_empty() && !waits::any_on(me.thread));
+    assert_eq!(Arc::strong_count(&foreign), 2, "it is not touched");
     let heir = handed_over(&mut wait);
     assert!(heir.is_current());
     let mut late = waiter(flight.join(key(1), someone()));
