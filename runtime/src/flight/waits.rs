@@ -213,6 +213,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_comes_brings_news_of_the_leader() {
+        let mut waits = Waits::new();
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|thread| caller(thread, 0));
+        assert!(waits.try_wait(d, 10, a, 0));
+        assert!(waits.try_wait(b, 20, c, 0));
+        // Caller `b` leads run 10 by now, and waits for `c`.
+        assert!(!waits.try_wait(c, 10, b, 2));
+        assert!(waits.try_wait(e, 10, a, 1));
+        assert!(!waits.try_wait(b, 30, d, 0));
+    }
+
+    #[test]
+    fn who_leaves_one_run_still_waits_for_the_other() {
+        let mut waits = Waits::new();
+        let [a, b, c] = [caller(1, 0), caller(2, 0), caller(3, 0)];
+        assert!(waits.try_wait(a, 20, b, 0));
+        assert!(waits.try_wait(a, 30, c, 0));
+        waits.leave(a, 30);
+        assert!(!waits.try_wait(b, 10, a, 0));
+        assert!(waits.try_wait(c, 10, a, 0));
+    }
+
+    #[test]
     fn nothing_is_left_behind() {
         let mut waits = Waits::new();
         assert!(waits.try_wait(caller(1, 0), 20, caller(2, 0), 0));
