@@ -62,6 +62,13 @@ impl Channel {
         self.0.with(|ends| ends.into.take())
     }
 
+    fn coroutine<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let held = self
+            .0
+            .with(|ends| ends.coroutine.as_ref().map(|held| held.clone_ref(py)));
+        held.map(|held| held.into_bound(py))
+    }
+
     fn set_coroutine(&self, coroutine: Option<Py<PyAny>>) {
         drop(
             self.0
@@ -102,56 +109,54 @@ impl AsyncCall {
     }
 }
 
-/// Runs the user's coroutine to its end.
+/// Runs the user's coroutine to its end. The channel alone holds it, where the collector sees it.
 pub(crate) struct UserLoad {
     call: Arc<AsyncCall>,
-    coroutine: Option<Py<PyAny>>,
+    begun: bool,
 }
 
 impl UserLoad {
     pub(crate) fn new(call: &Arc<AsyncCall>) -> Self {
         Self {
             call: Arc::clone(call),
-            coroutine: None,
+            begun: false,
         }
     }
 
     fn step(&mut self, py: Python<'_>) -> Poll<Result<Value, Raised>> {
         let tiers = self.call.tiers();
-        let (coroutine, message) = match &self.coroutine {
-            None => {
-                tiers.begin_load(self.call.fresh);
-                match begin(py, &self.call) {
-                    Ok(coroutine) => {
-                        self.call
-                            .channel
-                            .set_coroutine(Some(coroutine.clone_ref(py)));
-                        let begun = self.coroutine.insert(coroutine);
-                        (begun.bind(py), Message::Send(py.None()))
-                    }
-                    Err(error) => return Poll::Ready(Err(failed(py, tiers, error))),
-                }
-            }
-            Some(coroutine) => match self.call.channel.take_message() {
-                Some(message) => (coroutine.bind(py), message),
+        let channel = &self.call.channel;
+        let (coroutine, message) = if self.begun {
+            match (channel.coroutine(py), channel.take_message()) {
+                (Some(coroutine), Some(message)) => (coroutine, message),
                 // Polled by somebody who has nothing for it.
-                None => return Poll::Pending,
-            },
+                _ => return Poll::Pending,
+            }
+        } else {
+            self.begun = true;
+            tiers.begin_load(self.call.fresh);
+            match begin(py, &self.call) {
+                Ok(coroutine) => {
+                    channel.set_coroutine(Some(coroutine.clone_ref(py)));
+                    (coroutine.into_bound(py), Message::Send(py.None()))
+                }
+                Err(error) => return Poll::Ready(Err(failed(py, tiers, error))),
+            }
         };
-        match resume(coroutine, message) {
+        match resume(&coroutine, message) {
             Ok(Step::Yielded(object)) => {
-                drop(self.call.channel.0.with(|ends| ends.out.replace(object)));
+                drop(channel.0.with(|ends| ends.out.replace(object)));
                 Poll::Pending
             }
             Ok(Step::Returned(object)) => {
-                self.call.channel.set_coroutine(None);
+                channel.set_coroutine(None);
                 let made = tiers
                     .refuse_unfinished(object.into_bound(py))
                     .and_then(|object| tiers.made(object));
                 Poll::Ready(made.map_err(|error| failed(py, tiers, error)))
             }
             Err(error) => {
-                self.call.channel.set_coroutine(None);
+                channel.set_coroutine(None);
                 Poll::Ready(Err(failed(py, tiers, error)))
             }
         }
@@ -174,10 +179,7 @@ impl Future for UserLoad {
 impl Drop for UserLoad {
     fn drop(&mut self) {
         // Released here, so that its own `finally` blocks run before whoever takes over begins.
-        attached(|_| {
-            self.call.channel.set_coroutine(None);
-            drop(self.coroutine.take());
-        });
+        attached(|_| self.call.channel.set_coroutine(None));
     }
 }
 

@@ -175,6 +175,52 @@ def test_an_awaitable_that_never_began_is_collected() -> None:
     assert died() is None
 
 
+def test_an_awaitable_that_its_function_or_its_own_coroutine_leads_to_is_collected() -> None:
+    class Box(list):  # type: ignore[type-arg]
+        __hash__ = object.__hash__
+
+    @cache(backend=None)
+    async def closed(x: int) -> None: ...
+
+    @cache(backend=None)
+    async def suspended(key: int) -> None:
+        held = boxes[-1]
+        await trap(None)
+        held.clear()
+
+    closed.call = closed(1)
+    closed.call.close()
+    boxes = [Box()]
+    boxes[0].append(suspended(1))
+    assert boxes[0][0].send(None) is None
+    died = [weakref.ref(closed), weakref.ref(boxes[0])]
+    del closed
+    boxes.clear()
+    gc.collect()
+    assert [reference() for reference in died] == [None, None]
+
+
+def test_a_call_is_awaited_once_however_it_ended(run: Run) -> None:
+    @cache(backend=None)
+    async def function(x: int) -> int:
+        return 1 // x
+
+    async def main() -> None:
+        ended, failed, thrown, closed = (function(x) for x in (1, 0, 2, 3))
+        assert await ended == 1
+        with pytest.raises(ZeroDivisionError):
+            await failed
+        with pytest.raises(KeyError):
+            thrown.throw(KeyError())
+        closed.close()
+        for call in (ended, failed, thrown, closed):
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+                    await call
+
+    run(main())
+
+
 def test_who_forgets_to_await_is_told(run: Run) -> None:
     @cache(backend="memory://", namespace=f"forgotten {run}")
     async def function(x: int) -> int:
