@@ -215,13 +215,14 @@ mod tests {
     #[test]
     fn whoever_comes_brings_news_of_the_leader() {
         let mut waits = Waits::new();
-        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(|thread| caller(thread, 0));
-        assert!(waits.try_wait(d, 10, a, 0));
+        let [a, b, c] = [caller(1, 0), caller(2, 0), caller(3, 0)];
+        let [early, late] = [caller(4, 0), caller(5, 0)];
+        assert!(waits.try_wait(early, 10, a, 0));
         assert!(waits.try_wait(b, 20, c, 0));
         // Caller `b` leads run 10 by now, and waits for `c`.
         assert!(!waits.try_wait(c, 10, b, 2));
-        assert!(waits.try_wait(e, 10, a, 1));
-        assert!(!waits.try_wait(b, 30, d, 0));
+        assert!(waits.try_wait(late, 10, a, 1));
+        assert!(!waits.try_wait(b, 30, early, 0));
     }
 
     #[test]

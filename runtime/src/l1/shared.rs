@@ -207,6 +207,7 @@ mod tests {
         let cache: L1<String, u32, _> = L1::new(LIMITS).on_clock(clock.clone());
         assert!(cache.insert("a".to_owned(), 1, Some(Duration::from_secs(2))));
         assert!(cache.insert("b".to_owned(), 2, None));
+        assert!(!cache.is_empty());
         clock.advance(Duration::from_secs(1));
         assert_eq!(
             (cache.get("a"), cache.get("b"), cache.get("c")),
@@ -253,6 +254,22 @@ mod tests {
             cache.insert(key, key, None);
         }
         assert_eq!((0..3).filter(|key| cache.get(key).is_some()).count(), 3);
+    }
+
+    #[test]
+    fn keys_whose_hashes_collide_are_not_taken_for_each_other() {
+        #[derive(PartialEq, Eq)]
+        struct Same(u32);
+        impl Hash for Same {
+            fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+        }
+        let cache: L1<Same, u32> = L1::new(LIMITS);
+        cache.insert(Same(1), 1, None);
+        assert_eq!((cache.get(&Same(1)), cache.get(&Same(2))), (Some(1), None));
+        assert!(!cache.remove(&Same(2)));
+        cache.insert(Same(1), 1, None);
+        cache.insert(Same(2), 2, None);
+        assert_eq!((cache.get(&Same(1)), cache.get(&Same(2))), (None, Some(2)));
     }
 
     /// Uses the cache from its own destructor, comparison and clone.
