@@ -149,16 +149,12 @@ impl UserLoad {
                 Poll::Pending
             }
             Ok(Step::Returned(object)) => {
-                channel.set_coroutine(None);
                 let made = tiers
                     .refuse_unfinished(object.into_bound(py))
                     .and_then(|object| tiers.made(object));
                 Poll::Ready(made.map_err(|error| failed(py, tiers, error)))
             }
-            Err(error) => {
-                channel.set_coroutine(None);
-                Poll::Ready(Err(failed(py, tiers, error)))
-            }
+            Err(error) => Poll::Ready(Err(failed(py, tiers, error))),
         }
     }
 }

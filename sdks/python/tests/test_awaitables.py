@@ -213,6 +213,7 @@ def test_a_call_is_awaited_once_however_it_ended(run: Run) -> None:
         with pytest.raises(KeyError):
             thrown.throw(KeyError())
         closed.close()
+        assert (function.cache_info().loads, function.cache_info().load_errors) == (2, 1)
         for call in (ended, failed, thrown, closed):
             for _ in range(3):
                 with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
