@@ -37,7 +37,7 @@ impl Codec<Value> for Native {
 
     fn decode(&self, bytes: &[u8]) -> Result<Value> {
         attached(|py| match decode_value(py, bytes) {
-            Ok(object) => Value::made(object, self.isolation).map_err(interrupted),
+            Ok(object) => Ok(Value::made(object, self.isolation)),
             Err(DecodeFailure::Corrupt(reason)) => {
                 Err(Error::new(ErrorCode::ValueCorrupt).with("reason", reason))
             }

@@ -75,21 +75,22 @@ impl Value {
     }
 
     /// A value that was just made: its maker keeps the object, and a copy is stored where callers get their own.
-    pub(crate) fn made(object: Bound<'_, PyAny>, isolation: Isolation) -> PyResult<Self> {
+    pub(crate) fn made(object: Bound<'_, PyAny>, isolation: Isolation) -> Self {
         if isolation == Isolation::Shared {
-            return Ok(Self::stored(object.unbind(), Share::Same));
+            return Self::stored(object.unbind(), Share::Same);
         }
         match isolate::classify(object.as_borrowed()) {
-            Shape::Immutable => Ok(Self::stored(object.unbind(), Share::Same)),
-            Shape::Other => Ok(Self::stored(object.unbind(), Share::Never)),
-            Shape::Tree => {
-                let copy = isolate::copy_tree(object.as_borrowed())?;
-                Ok(Self {
+            Shape::Immutable => Self::stored(object.unbind(), Share::Same),
+            Shape::Other => Self::stored(object.unbind(), Share::Never),
+            Shape::Tree => match isolate::copy_tree(object.as_borrowed()) {
+                Ok(copy) => Self {
                     object: copy.unbind(),
                     share: Share::Copy,
                     original: Some(object.unbind()),
-                })
-            }
+                },
+                // Somebody changes it: its maker has it nevertheless.
+                Err(_) => Self::stored(object.unbind(), Share::Never),
+            },
         }
     }
 

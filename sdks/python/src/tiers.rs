@@ -485,9 +485,9 @@ impl Tiers {
     /// What the function returned, as it is stored.
     pub(crate) fn made(&self, object: Bound<'_, PyAny>) -> PyResult<Value> {
         let py = object.py();
-        let value = Value::made(object, self.options.isolation)?;
+        let value = Value::made(object, self.options.isolation);
         if value.share == Share::Never && self.options.l1 {
-            self.notices.value(py, why_never(value.object.bind(py))?)?;
+            self.notices.value(py, why_never(value.object.bind(py)))?;
         }
         Ok(value)
     }
@@ -524,25 +524,18 @@ impl Tiers {
 }
 
 /// Why callers cannot get copies of a value: by the part of it that has no encoding either, if there is one.
-fn why_never(object: &Bound<'_, PyAny>) -> PyResult<Error> {
+fn why_never(object: &Bound<'_, PyAny>) -> Error {
     let mut out = Writer::with_capacity(256, usize::MAX);
-    let (path, type_name, reason) = match encode_value(object.as_borrowed(), &mut out) {
-        Err(EncodeFailure::Refused(refused)) => (
-            refused.path,
-            refused.type_name,
-            "which nobody can copy for them cheaply and safely",
-        ),
-        Err(EncodeFailure::Raised(error)) => return Err(error),
-        _ => {
-            let type_name = crate::failure::type_name(object);
-            (
-                String::new(),
-                type_name,
-                "in which one container is met twice",
-            )
-        }
+    let (path, type_name, reason) = if let Err(EncodeFailure::Refused(refused)) =
+        encode_value(object.as_borrowed(), &mut out)
+    {
+        let reason = "which nobody can copy for them cheaply and safely";
+        (refused.path, refused.type_name, reason)
+    } else {
+        let reason = "in which one container is met twice, or which changes while it is copied";
+        (String::new(), crate::failure::type_name(object), reason)
     };
-    Ok(Error::new(ErrorCode::ValueUnsupported)
+    Error::new(ErrorCode::ValueUnsupported)
         .with("path", format_args!("result{path}"))
         .with("type", type_name)
         .with(
@@ -551,7 +544,7 @@ fn why_never(object: &Bound<'_, PyAny>) -> PyResult<Error> {
                 "callers get copies of what is cached, {reason}; return built-in values, or share the object itself \
                  with isolation=\"shared\""
             ),
-        ))
+        )
 }
 
 /// Moves what belongs to this thread through the runtime, which polls on the thread that called it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime as dt
 import enum
+import gc
 import sys
 import uuid
 from decimal import Decimal
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 
 import native_reference as reference
 import value_strategies
+from cachekit import CacheKitWarning, cache
 from test_values import PARIS, Lock, MyList, Point, classify, copy_tree, nested, weigh
 
 
@@ -164,3 +166,27 @@ def test_weights_are_bounded_and_see_into_objects() -> None:
     loop.append(loop)
     assert weigh(loop) < 1000
     assert weigh([[0.5] * 300 for _ in range(300)]) > 300 * 300 * 8
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="nothing runs in the middle of an allocation")
+def test_a_result_that_changes_while_it_is_copied_still_reaches_its_caller() -> None:
+    made: list[list[list[int]]] = []
+
+    def change(phase: str, _: object) -> None:
+        if made and phase == "start":
+            made[0].clear()
+
+    @cache(backend=None)
+    def function(n: int) -> list[list[int]]:
+        result = [[number] for number in range(n)]
+        made.append(result)
+        return result
+
+    gc.callbacks.append(change)
+    try:
+        with pytest.warns(CacheKitWarning, match="which changes while it is copied"):
+            result = function(10_000)
+    finally:
+        gc.callbacks.remove(change)
+    assert result is made[0]
+    assert function.cache_info().currsize == 0
