@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -13,6 +14,9 @@ from cachekit import _configuration, _native
 from support import REDIS, RedisServer
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+# A shell has what it runs in the background ignore it, and so would the processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
