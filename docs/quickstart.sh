@@ -16,6 +16,7 @@ version=$("$python" --version)
 if [ -e .venv ] && [ "$(.venv/bin/python --version 2>&1)" != "$version" ]; then
     need "a .venv of $version, and the one that is here is not: remove it"
 fi
+target_of_this_checkout
 "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --upgrade pip
 .venv/bin/python -m pip install ./sdks/python

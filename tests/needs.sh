@@ -25,3 +25,14 @@ command -v cargo >/dev/null || need "Rust $rust or newer: install it with rustup
 cargo=$(cargo --version | cut -d ' ' -f 2)
 printf '%s\n' "$rust" "$cargo" | sort -V -C ||
     need "Rust $rust or newer, and cargo is $cargo: install it with rustup, from https://rustup.rs"
+
+# Builds go to $CARGO_TARGET_DIR, which all checkouts share. cargo would take what was built of another one for this one's,
+# since it looks at nothing but the age of their files.
+target_of_this_checkout() {
+    mkdir -p "$CARGO_TARGET_DIR"
+    local built="$CARGO_TARGET_DIR/checkout"
+    if [ -e "$built" ] && [ "$(cat "$built")" != "$PWD" ]; then
+        find Cargo.toml Cargo.lock codegen runtime sdks tests -type f -exec touch {} +
+    fi
+    pwd >"$built"
+}

@@ -164,6 +164,7 @@ flock -n 9 || {
     echo "another run is in $CACHEKIT_WORK: waiting for its end"
     flock 9
 }
+target_of_this_checkout
 for step in "${steps[@]}"; do
     say "$step"
     "step_$step" 9<&-
