@@ -21,13 +21,13 @@ pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
 };
 use crate::clock::{Clock, Instant};
-use crate::driver::Driver;
+use crate::driver::{Caller, Driver};
 use crate::envelope::Pipeline;
 use crate::error::{Error, ErrorCode, Result};
 use crate::flight::{Flight, Lead};
 use crate::generated::config::{Monitoring, Options};
 use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
-use crate::key::Identity;
+use crate::key::{Identity, KeyHash};
 use crate::metrics;
 use crate::remote::Remote;
 use crate::shim::Mutex;
@@ -289,6 +289,11 @@ where
         T: Future<Output = Result<L::Value, E>> + Send,
     {
         Call::new(self.clone(), lookup, load, true)
+    }
+
+    /// The lead of a load that has begun elsewhere, in the name of the `caller` who loads; nothing if somebody else leads.
+    pub fn lead(&self, hash: KeyHash, caller: Caller) -> Option<Lead<L::Value, E>> {
+        self.bound.shared.flight.join(hash, caller).lead()
     }
 
     /// What `loading` comes to, for a caller that nobody can wake: it never waits, and only this process keeps the value. With

@@ -152,7 +152,7 @@ impl<K, V> Table<K, V> {
     ///
     /// `hash` must be well mixed: its lowest and its seven highest bits choose the place (see [`mix`](super::mix)). If
     /// `same` panics the table is as it was.
-    #[inline]
+    #[inline(always)]
     pub fn find(
         &mut self,
         hash: u64,
@@ -357,7 +357,7 @@ impl<K, V> Table<K, V> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn matches<K, V>(
     entries: &[Entry<K, V>],
     slot: u32,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use cachekit_runtime::generated::config::Monitoring;
-use cachekit_runtime::generated::metrics::{LookupOutcome, Metrics, Tier};
+use cachekit_runtime::generated::metrics::{LoadOutcome, LookupOutcome, Metrics, Tier};
 use cachekit_runtime::metrics::{self, Source};
 
 use crate::local::Local;
@@ -59,7 +59,10 @@ pub(crate) struct Counters {
     pub(crate) late_hits: Counter,
     pub(crate) l2_hits: Counter,
     pub(crate) shared: Counter,
-    /// Loads that a call began because nothing was cached.
+    /// Loads that the runtime never heard of, and how many of them succeeded.
+    pub(crate) alone: Counter,
+    pub(crate) alone_ok: Counter,
+    /// Other loads that a call began because nothing was cached.
     pub(crate) misses: Counter,
     pub(crate) loads: Counter,
     pub(crate) load_errors: Counter,
@@ -76,6 +79,8 @@ impl Counters {
             late_hits: Counter::default(),
             l2_hits: Counter::default(),
             shared: Counter::default(),
+            alone: Counter::default(),
+            alone_ok: Counter::default(),
             misses: Counter::default(),
             loads: Counter::default(),
             load_errors: Counter::default(),
@@ -96,6 +101,8 @@ impl Counters {
             &self.late_hits,
             &self.l2_hits,
             &self.shared,
+            &self.alone,
+            &self.alone_ok,
             &self.misses,
             &self.loads,
             &self.load_errors,
@@ -118,9 +125,14 @@ impl Counters {
 
 impl Source for Counters {
     fn collect(&self, metrics: &Metrics) {
-        let more = self.l1_hits.unreported();
-        if more > 0 && self.monitoring != Monitoring::Off {
-            metrics.lookups.inc_by(Tier::L1, LookupOutcome::Hit, more);
+        let hits = self.l1_hits.unreported();
+        let (misses, loaded) = (self.alone.unreported(), self.alone_ok.unreported());
+        if self.monitoring != Monitoring::Off {
+            metrics.lookups.inc_by(Tier::L1, LookupOutcome::Hit, hits);
+            metrics
+                .lookups
+                .inc_by(Tier::L1, LookupOutcome::Miss, misses);
+            metrics.loads.inc_by(LoadOutcome::Ok, loaded);
         }
     }
 }

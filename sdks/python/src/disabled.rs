@@ -14,10 +14,16 @@ static ANYBODY: AtomicI64 = AtomicI64::new(0);
 static PROCESS: AtomicIsize = AtomicIsize::new(0);
 static VARIABLE: Once<Py<PyAny>> = Once::new();
 
+/// Whether anybody at all switched off anything.
+#[inline(always)]
+pub(crate) fn by_anybody() -> bool {
+    ANYBODY.load(Ordering::Relaxed) != 0
+}
+
 /// Whether calls go straight through.
 #[inline]
 pub(crate) fn here() -> bool {
-    ANYBODY.load(Ordering::Relaxed) != 0 && look()
+    by_anybody() && look()
 }
 
 #[cold]

@@ -7,7 +7,7 @@
 use cachekit_runtime::shim;
 use pyo3::prelude::*;
 
-use crate::ending;
+use crate::{ending, unjoined};
 
 /// Has the runtime's locks held during every fork of this process.
 #[cfg(unix)]
@@ -47,5 +47,6 @@ pub(crate) fn register() -> PyResult<()> {
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
     ending::after_fork_in_child();
+    unjoined::after_fork_in_child();
     shim::after_fork_in_child();
 }

@@ -212,7 +212,7 @@ unsafe fn snapshot(py: Python<'_>, made: *mut ffi::PyObject) -> Option<Bound<'_,
 
 /// Exact built-in types that hold no other object, or none that can be changed.
 #[inline]
-fn is_atom(class: *mut ffi::PyTypeObject) -> bool {
+pub(crate) fn is_atom(class: *mut ffi::PyTypeObject) -> bool {
     // SAFETY: the singletons are live.
     let singletons = unsafe {
         [ffi::Py_None(), ffi::Py_Ellipsis(), ffi::Py_NotImplemented()].map(|one| ffi::Py_TYPE(one))

@@ -14,6 +14,7 @@ use pyo3::types::PyTuple;
 
 use crate::encode::Locals;
 use crate::guard::attached;
+use crate::scalar::{equal, hash_of};
 
 /// The key of one entry.
 pub(crate) struct Key {
@@ -80,7 +81,7 @@ impl Key {
     ///
     /// # Safety
     /// The parts are alive.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn is_plain(&self, receiver: usize, parts: &[*mut ffi::PyObject]) -> bool {
         if self.receiver != receiver {
             return false;
@@ -127,6 +128,21 @@ impl Key {
         Ok(Self { receiver, form })
     }
 
+    /// Drops it on a thread that `PyO3` did not attach.
+    ///
+    /// # Safety
+    /// Attached.
+    pub(crate) unsafe fn release(self) {
+        match self.form {
+            // SAFETY: attached, and the reference is given up.
+            Form::One(only) => unsafe { ffi::Py_DECREF(only.into_ptr()) },
+            // SAFETY: as above.
+            Form::Many(all) => unsafe { ffi::Py_DECREF(all.into_ptr()) },
+            Form::Empty | Form::Encoded(_) => {}
+            Form::Local(opaque) => attached(|_| drop(opaque)),
+        }
+    }
+
     /// Whether plain arguments find it.
     pub(crate) fn is_plain_form(&self) -> bool {
         matches!(self.form, Form::Empty | Form::One(_) | Form::Many(_))
@@ -162,98 +178,18 @@ pub(crate) fn of_encoding(receiver: usize, hash: &KeyHash) -> u64 {
 ///
 /// # Safety
 /// The parts are alive.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn of_plain(receiver: usize, parts: &[*mut ffi::PyObject]) -> Option<u64> {
     let mut hash = receiver as u64;
     for part in parts {
         // SAFETY: alive.
-        hash = fold(hash, unsafe { plain(*part)? });
+        hash = fold(hash, unsafe { hash_of(*part)? });
     }
     Some(mix(hash))
 }
 
-#[inline]
-fn fold(hash: u64, part: u64) -> u64 {
+#[inline(always)]
+pub(crate) fn fold(hash: u64, part: u64) -> u64 {
     let wide = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(part ^ 0xe703_7ed1_a0b4_28db);
     (wide >> 64) as u64 ^ wide as u64 ^ hash.rotate_left(23)
-}
-
-/// The hash of one plain argument.
-///
-/// # Safety
-/// It is alive.
-#[inline]
-unsafe fn plain(part: *mut ffi::PyObject) -> Option<u64> {
-    // SAFETY: alive, and the type that was found is the one whose representation is read.
-    unsafe {
-        if ffi::PyTuple_CheckExact(part) != 0 {
-            let len = ffi::PyTuple_GET_SIZE(part);
-            let mut hash = 0x7475_706c ^ len.cast_unsigned() as u64;
-            for index in 0..len {
-                hash = fold(hash, scalar(ffi::PyTuple_GET_ITEM(part, index))?);
-            }
-            return Some(hash);
-        }
-        scalar(part)
-    }
-}
-
-/// The hash of a scalar. Its type enters only where values of two types would often meet: comparison decides.
-///
-/// # Safety
-/// It is alive.
-#[inline]
-unsafe fn scalar(part: *mut ffi::PyObject) -> Option<u64> {
-    // SAFETY: alive; hashing these exact types runs no Python code and cannot fail.
-    unsafe {
-        let kind = ffi::Py_TYPE(part);
-        if kind == &raw mut ffi::PyUnicode_Type
-            || kind == &raw mut ffi::PyLong_Type
-            || kind == &raw mut ffi::PyBytes_Type
-        {
-            return Some((ffi::PyObject_Hash(part) as i64).cast_unsigned());
-        }
-        if kind == &raw mut ffi::PyBool_Type || part == ffi::Py_None() {
-            return Some(part as u64);
-        }
-        if kind == &raw mut ffi::PyFloat_Type {
-            return Some(ffi::PyFloat_AS_DOUBLE(part).to_bits().rotate_left(32));
-        }
-        None
-    }
-}
-
-/// Whether two plain arguments have equal encodings.
-///
-/// # Safety
-/// Both are alive, and both were hashed by [`of_plain`].
-#[inline]
-unsafe fn equal(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
-    if a == b {
-        return true;
-    }
-    // SAFETY: alive; comparing these exact types runs no Python code and cannot fail.
-    unsafe {
-        let kind = ffi::Py_TYPE(a);
-        if kind != ffi::Py_TYPE(b) {
-            return false;
-        }
-        if kind == &raw mut ffi::PyFloat_Type {
-            return ffi::PyFloat_AS_DOUBLE(a).to_bits() == ffi::PyFloat_AS_DOUBLE(b).to_bits();
-        }
-        if kind == &raw mut ffi::PyTuple_Type {
-            let len = ffi::PyTuple_GET_SIZE(a);
-            return len == ffi::PyTuple_GET_SIZE(b)
-                && (0..len).all(|index| {
-                    equal(
-                        ffi::PyTuple_GET_ITEM(a, index),
-                        ffi::PyTuple_GET_ITEM(b, index),
-                    )
-                });
-        }
-        if kind == &raw mut ffi::PyBool_Type {
-            return false;
-        }
-        ffi::PyObject_RichCompareBool(a, b, ffi::Py_EQ) == 1
-    }
 }

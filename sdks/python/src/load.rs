@@ -118,12 +118,18 @@ fn equal(py: Python<'_>, raised: &Arc<Raised>) -> PyErr {
 
 /// An error before the stack ends: a function that calls itself through its cache uses more of it than a plain one.
 pub(crate) fn check_stack() -> PyResult<()> {
-    if stack::nearly_used_up() {
+    if stack_is_nearly_used_up() {
         return Err(PyRecursionError::new_err(
             "maximum recursion depth exceeded in a cached function",
         ));
     }
     Ok(())
+}
+
+/// Whether what is left of the stack is for what runs at the deepest call.
+#[inline]
+pub(crate) fn stack_is_nearly_used_up() -> bool {
+    stack::nearly_used_up()
 }
 
 /// Counts a level of Python's own recursion limit while it lives.

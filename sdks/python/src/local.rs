@@ -22,6 +22,7 @@ use crate::isolate::{self, Shape};
 use crate::key::{Form, Key, Opaque, of_encoding};
 use crate::ready;
 use crate::shared::Guarded;
+use crate::unjoined::Unjoined;
 use crate::weight::weigh;
 
 /// How a value is handed to a caller.
@@ -139,6 +140,7 @@ impl CallKey {
 pub(crate) struct Local {
     table: Guarded<Table<Key, Value>>,
     owners: Guarded<HashMap<usize, Owner>>,
+    pub(crate) unjoined: Unjoined,
     enabled: bool,
     /// Whether callers await what they get: values that all may share are then stored as what is awaited.
     awaited: bool,
@@ -165,6 +167,7 @@ impl Local {
         Arc::new(Self {
             table: Guarded::new(Table::new(limits)),
             owners: Guarded::new(HashMap::new()),
+            unjoined: Unjoined::new(),
             enabled,
             awaited,
             len: AtomicU64::new(0),
@@ -183,7 +186,7 @@ impl Local {
     ///
     /// # Safety
     /// The thread is attached and the parts are alive.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn find_plain(
         &self,
         hash: u64,
@@ -293,23 +296,84 @@ impl Local {
         Ok(())
     }
 
+    /// Whether entries of `receiver` die with it, or need not.
+    #[inline]
+    pub(crate) fn may_keep(&self, receiver: usize) -> bool {
+        receiver == 0 || self.owners.with(|owners| owners.contains_key(&receiver))
+    }
+
+    /// Notes an entry with its receiver; says whether that still lives.
+    #[inline]
+    fn own(&self, receiver: usize, hash: u64) -> bool {
+        receiver == 0
+            || self.owners.with(|owners| {
+                let owner = owners.get_mut(&receiver);
+                owner.map(|owner| owner.hashes.push(hash)).is_some()
+            })
+    }
+
+    /// Stores a value under a key of plain arguments, which `same` recognises.
+    ///
+    /// # Safety
+    /// Attached.
+    pub(crate) unsafe fn put(
+        &self,
+        hash: u64,
+        key: Key,
+        value: Value,
+        lifetime: Option<Duration>,
+        same: impl Fn(&Key) -> bool,
+    ) {
+        let receiver = key.receiver;
+        if !self.own(receiver, hash) {
+            attached(|_| drop((key, value)));
+            return;
+        }
+        let now = clock::now();
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let item = Item {
+            weight: weigh(value.object.bind_borrowed(py)),
+            expires: lifetime.map(|lifetime| now.after(lifetime)),
+            key,
+            value,
+        };
+        self.table.with(|table| {
+            table.insert(hash, item, now, same);
+            self.note_figures(table);
+        });
+        // SAFETY: attached.
+        unsafe { self.release_dropped() };
+        if receiver != 0 {
+            self.tidy(receiver);
+        }
+    }
+
+    /// Releases what left the table, one by one.
+    ///
+    /// # Safety
+    /// Attached.
+    #[inline]
+    unsafe fn release_dropped(&self) {
+        while let Some((key, value)) = self.table.with(Table::pop_dropped) {
+            // SAFETY: attached, and both are given up.
+            unsafe {
+                key.release();
+                ffi::Py_DECREF(value.object.into_ptr());
+                if let Some(original) = value.original {
+                    ffi::Py_DECREF(original.into_ptr());
+                }
+            }
+        }
+    }
+
     /// Stores a value; says whether it is in.
     pub(crate) fn insert(&self, key: &CallKey, value: Value, lifetime: Option<Duration>) -> bool {
         if !self.enabled || value.share == Share::Never {
             return false;
         }
-        let owned = key.key.receiver == 0
-            || self
-                .owners
-                .with(|owners| match owners.get_mut(&key.key.receiver) {
-                    Some(owner) => {
-                        owner.hashes.push(key.hash);
-                        true
-                    }
-                    // It died meanwhile.
-                    None => false,
-                });
-        if !owned {
+        self.unjoined.overtake(key.hash);
+        if !self.own(key.key.receiver, key.hash) {
             return false;
         }
         let now = clock::now();
@@ -346,6 +410,7 @@ impl Local {
 
     /// Removes an entry; says whether there was one.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
+        self.unjoined.overtake(key.hash);
         let removed = self
             .table
             .with(|table| table.remove(key.hash, |known| known.same(&key.key)));
@@ -355,6 +420,7 @@ impl Local {
 
     /// Removes every entry.
     pub(crate) fn clear(&self) {
+        self.unjoined.overtake_all();
         self.table.with(Table::clear);
         let owners = self.owners.with(std::mem::take);
         self.settle();
@@ -406,14 +472,19 @@ impl Local {
     #[cold]
     fn settle(&self) {
         let dropped = self.table.with(|table| {
-            self.len.store(table.len() as u64, Ordering::Relaxed);
-            self.bytes.store(table.bytes(), Ordering::Relaxed);
-            self.evictions.store(table.evictions(), Ordering::Relaxed);
+            self.note_figures(table);
             table.take_dropped()
         });
         if !dropped.is_empty() {
             attached(|_| drop(dropped));
         }
+    }
+
+    #[inline]
+    fn note_figures(&self, table: &Table<Key, Value>) {
+        self.len.store(table.len() as u64, Ordering::Relaxed);
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
+        self.evictions.store(table.evictions(), Ordering::Relaxed);
     }
 
     /// Shows the collector every object in the table.

@@ -78,6 +78,7 @@ impl Tiers {
         value: Option<Value>,
     ) -> PyResult<Py<PyAny>> {
         let core = self.core(py)?;
+        let _joinable = self.local.unjoined.joinable();
         let mut lookup = self.lookup(py, &core, located)?;
         lookup.remote &= !self.is_async;
         match (operation, value) {
@@ -123,7 +124,7 @@ impl Tiers {
         let (entries, bytes, _) = self.local.figures();
         let figures = [
             l1_hits + l2_hits + shared,
-            counters.misses.value(),
+            counters.alone.value() + counters.misses.value(),
             if self.options.l1 {
                 self.options.max_entries
             } else {
@@ -133,7 +134,7 @@ impl Tiers {
             l1_hits,
             l2_hits,
             shared,
-            counters.loads.value(),
+            counters.alone.value() + counters.loads.value(),
             counters.load_errors.value(),
             counters.remote_errors.value(),
             counters.evictions(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachekit_runtime::cache::{Builder, Cache, Lookup, Source};
+use cachekit_runtime::driver::Caller;
 use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::error::{Error, ErrorCode};
 use cachekit_runtime::generated::config::Options;
@@ -63,6 +64,8 @@ pub(crate) struct Tiers {
     resolve: Option<Py<PyAny>>,
     name: FunctionName,
     in_use: Arc<InUse>,
+    /// The configuration under which a plain call needs nothing of the runtime.
+    pub(crate) alone_since: AtomicU64,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
 }
@@ -83,7 +86,7 @@ pub(crate) struct Core {
 }
 
 /// Counts changes of the configuration.
-static CONFIGURATION: AtomicU64 = AtomicU64::new(0);
+pub(crate) static CONFIGURATION: AtomicU64 = AtomicU64::new(0);
 
 /// Has every function ask for its backend again at its next miss.
 #[pyfunction]
@@ -150,6 +153,7 @@ impl Tiers {
             resolve: settings.object("backend")?,
             name,
             in_use: InUse::new(),
+            alone_since: AtomicU64::new(u64::MAX),
             built: Guarded::new(None),
             receivers: Receivers::default(),
         })
@@ -349,6 +353,9 @@ impl Tiers {
             return Ok(core);
         }
         let built = Arc::new(self.build(py)?);
+        let alone = built.backend.is_none() && self.options.l1 && !self.is_async;
+        self.alone_since
+            .store(if alone { epoch } else { u64::MAX }, Ordering::Release);
         let core = Arc::clone(&built);
         drop(self.built.with(|place| place.replace((epoch, built))));
         Ok(core)
@@ -429,6 +436,13 @@ impl Tiers {
         check_stack()?;
         let _level = Level::enter(py)?;
         let core = self.core(py)?;
+        let _joinable = self.local.unjoined.joinable();
+        if !fresh {
+            let CallKey { hash, key } = &located.key;
+            self.local.unjoined.join(*hash, key, |thread| {
+                core.cache.lead(located.hash, Caller { thread, task: 0 })
+            });
+        }
         let lookup = self.lookup(py, &core, &located)?;
         let mine = OnThisThread((self, args, fresh));
         let load = move || async move {

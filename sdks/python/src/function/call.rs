@@ -14,7 +14,7 @@ use crate::ending;
 use crate::guard;
 use crate::local::{Share, Value};
 use crate::tiers::Tiers;
-use crate::{disabled, key};
+use crate::{disabled, key, quick};
 
 /// A call's arguments as the interpreter hands them over. They live as long as the call.
 #[derive(Clone, Copy)]
@@ -123,6 +123,32 @@ impl KeptArgs {
     }
 }
 
+/// `function(...)` for functions of one argument that goes by its value: the commonest call, and nothing else.
+pub(super) unsafe extern "C" fn vectorcall_one(
+    function: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: a slot of this type, whose arguments live as long as the call. What is called cannot panic.
+    unsafe {
+        if kwnames.is_null() && ffi::PyVectorcall_NARGS(nargsf) == 1 && !disabled::by_anybody() {
+            let tiers = CachedFunction::from_ptr(function).tiers();
+            let parts = &*args.cast::<[*mut ffi::PyObject; 1]>();
+            if let Some(hash) = key::of_plain(0, parts)
+                && let Some((object, share)) = tiers.local.find_plain(hash, 0, parts)
+            {
+                tiers.counters.l1_hits.add_one();
+                if share == Share::Same {
+                    return object;
+                }
+                return hand_out(tiers, object, share);
+            }
+        }
+        vectorcall(function, args, nargsf, kwnames)
+    }
+}
+
 /// `function(...)`.
 pub(super) unsafe extern "C" fn vectorcall(
     function: *mut ffi::PyObject,
@@ -175,16 +201,17 @@ pub(super) unsafe extern "C" fn vectorcall(
                 }
                 parts => (0, parts),
             };
-            if let Some(hash) = key::of_plain(receiver, parts)
-                && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
-            {
+            let Some(hash) = key::of_plain(receiver, parts) else {
+                return slow(function, call);
+            };
+            if let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts) {
                 tiers.counters.l1_hits.add_one();
                 if share == Share::Ready || (share == Share::Same && !tiers.is_async) {
                     return object;
                 }
                 return hand_out(tiers, object, share);
             }
-            slow(function, call)
+            quick::load(tiers, call, hash, receiver, parts).unwrap_or_else(|| slow(function, call))
         }
     })
 }

@@ -157,6 +157,11 @@ unsafe extern "C" fn new(
         } else {
             kind
         };
+        let vectorcall = if tiers.plain == 1 && !tiers.has_receiver && !tiers.is_async {
+            call::vectorcall_one
+        } else {
+            call::vectorcall
+        };
         // SAFETY: the type's objects are this struct; its header is made by the allocation and not overwritten.
         unsafe {
             let object = heap::allocate(
@@ -167,7 +172,7 @@ unsafe extern "C" fn new(
             )?;
             let this = object.as_ptr().cast::<CachedFunction>();
             (*this).dict = dict.into_ptr();
-            (*this).callable.vectorcall = Some(call::vectorcall);
+            (*this).callable.vectorcall = Some(vectorcall);
             crate::registry::add(object.bind(py))?;
             Ok(object)
         }
