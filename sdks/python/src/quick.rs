@@ -4,7 +4,7 @@
 //! somebody comes along. Here the call stays on the raw API, since `PyO3` releases references elsewhere than where they
 //! are dropped unless it has attached the thread itself.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachekit_runtime::clock::{Clock, Instant, SystemClock};
 use cachekit_runtime::generated::config::{Isolation, Monitoring};
@@ -24,6 +24,44 @@ use crate::local::{Share, Value};
 use crate::tiers::{CONFIGURATION, Tiers};
 use crate::unjoined::{Lead, Note};
 
+/// When a miss of a function may go this way.
+pub(crate) enum Alone {
+    Never,
+    Always,
+    /// Under this configuration.
+    Under(AtomicU64),
+}
+
+impl Alone {
+    const NONE_YET: u64 = u64::MAX;
+
+    pub(crate) fn new(asks_for_a_backend: bool, possible: bool) -> Self {
+        match (possible, asks_for_a_backend) {
+            (false, _) => Self::Never,
+            (true, false) => Self::Always,
+            (true, true) => Self::Under(AtomicU64::new(Self::NONE_YET)),
+        }
+    }
+
+    pub(crate) fn configured(&self, epoch: u64, alone: bool) {
+        if let Self::Under(known) = self {
+            let epoch = if alone { epoch } else { Self::NONE_YET };
+            known.store(epoch, Ordering::Release);
+        }
+    }
+
+    #[inline]
+    fn now(&self) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::Under(epoch) => {
+                epoch.load(Ordering::Acquire) == CONFIGURATION.load(Ordering::Acquire)
+            }
+        }
+    }
+}
+
 /// The result of a call that missed, or null with an exception; nothing if it has to go another way. `parts` are its plain
 /// arguments without the receiver.
 ///
@@ -38,10 +76,7 @@ pub(crate) unsafe fn load(
     parts: &[*mut ffi::PyObject],
 ) -> Option<*mut ffi::PyObject> {
     let local = &*tiers.local;
-    if tiers.alone_since.load(Ordering::Acquire) != CONFIGURATION.load(Ordering::Acquire)
-        || !local.may_keep(receiver)
-        || load::stack_is_nearly_used_up()
-    {
+    if !tiers.alone.now() || !local.may_keep(receiver) || load::stack_is_nearly_used_up() {
         return None;
     }
     // SAFETY: the parts are alive.
@@ -143,7 +178,7 @@ unsafe fn finish(
                 unsafe {
                     tiers
                         .local
-                        .put(hash, key, value.clone(), tiers.options.ttl, same)
+                        .put(hash, key, value.clone(), tiers.options.ttl, same);
                 };
             } else {
                 drop(key);

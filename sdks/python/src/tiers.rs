@@ -29,6 +29,7 @@ use crate::load::{Answer, Level, Raised, answer, check_stack, run};
 use crate::local::{CallKey, Local, Share, Shelf, Value, cannot_be_weak};
 use crate::lookup::{BoundCall, InUse, Keyless, Located};
 use crate::notices::{Board, Notices};
+use crate::quick::Alone;
 use crate::ready::ready;
 use crate::receivers::Receivers;
 use crate::remote::FunctionRemote;
@@ -64,8 +65,7 @@ pub(crate) struct Tiers {
     resolve: Option<Py<PyAny>>,
     name: FunctionName,
     in_use: Arc<InUse>,
-    /// The configuration under which a plain call needs nothing of the runtime.
-    pub(crate) alone_since: AtomicU64,
+    pub(crate) alone: Alone,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
 }
@@ -133,6 +133,8 @@ impl Tiers {
             qualified: qualified_name(wrapped),
         };
         let quick = key_function.is_none() && options.l1;
+        let resolve = settings.object("backend")?;
+        let alone = Alone::new(resolve.is_some(), options.l1 && !is_async);
         let has_receiver = plan.receiver != Receiver::None;
         Ok(Self {
             plain: if quick { plan.plain } else { usize::MAX },
@@ -150,10 +152,10 @@ impl Tiers {
             options,
             plan,
             key_function,
-            resolve: settings.object("backend")?,
+            resolve,
             name,
             in_use: InUse::new(),
-            alone_since: AtomicU64::new(u64::MAX),
+            alone,
             built: Guarded::new(None),
             receivers: Receivers::default(),
         })
@@ -353,9 +355,7 @@ impl Tiers {
             return Ok(core);
         }
         let built = Arc::new(self.build(py)?);
-        let alone = built.backend.is_none() && self.options.l1 && !self.is_async;
-        self.alone_since
-            .store(if alone { epoch } else { u64::MAX }, Ordering::Release);
+        self.alone.configured(epoch, built.backend.is_none());
         let core = Arc::clone(&built);
         drop(self.built.with(|place| place.replace((epoch, built))));
         Ok(core)
