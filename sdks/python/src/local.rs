@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use cachekit_runtime::cache::{self, Usage};
+use cachekit_runtime::cache;
 use cachekit_runtime::generated::config::Isolation;
 use cachekit_runtime::key::KeyHash;
 use cachekit_runtime::l1::{Item, Limits, Table};
@@ -525,11 +525,6 @@ impl cache::Local for Shelf {
 
     fn clear(&self) {
         self.0.clear();
-    }
-
-    fn usage(&self) -> Usage {
-        let (entries, bytes, _) = self.0.figures();
-        Usage { entries, bytes }
     }
 }
 

@@ -35,11 +35,11 @@ pub(crate) enum Alone {
 impl Alone {
     const NONE_YET: u64 = u64::MAX;
 
-    pub(crate) fn new(asks_for_a_backend: bool, possible: bool) -> Self {
-        match (possible, asks_for_a_backend) {
+    pub(crate) fn new(never_remote: bool, possible: bool) -> Self {
+        match (possible, never_remote) {
             (false, _) => Self::Never,
-            (true, false) => Self::Always,
-            (true, true) => Self::Under(AtomicU64::new(Self::NONE_YET)),
+            (true, true) => Self::Always,
+            (true, false) => Self::Under(AtomicU64::new(Self::NONE_YET)),
         }
     }
 

@@ -133,8 +133,7 @@ impl Tiers {
             qualified: qualified_name(wrapped),
         };
         let quick = key_function.is_none() && options.l1;
-        let resolve = settings.object("backend")?;
-        let alone = Alone::new(resolve.is_some(), options.l1 && !is_async);
+        let alone = Alone::new(settings.get("never_remote")?, options.l1 && !is_async);
         let has_receiver = plan.receiver != Receiver::None;
         Ok(Self {
             plain: if quick { plan.plain } else { usize::MAX },
@@ -152,7 +151,7 @@ impl Tiers {
             options,
             plan,
             key_function,
-            resolve,
+            resolve: settings.object("backend")?,
             name,
             in_use: InUse::new(),
             alone,
