@@ -401,6 +401,65 @@ def test_async_recursion_calls_through(run: Run) -> None:
     assert run(same_key()) == 3
 
 
+def test_callers_wait_for_a_refresh_that_began_before() -> None:
+    gate = Gate()
+
+    @cache(backend=None)
+    def function(x: int) -> int:
+        return gate()
+
+    refreshing, refreshed = in_threads(1, lambda: function.refresh(1))
+    assert gate.entered.acquire(timeout=20)
+    calling, called = in_threads(3, lambda: function(1))
+    park(refreshing + calling)
+    gate.open.set()
+    join(refreshing + calling)
+    assert refreshed + called == [1, 1, 1, 1]
+
+
+def test_more_loads_at_once_than_are_noted() -> None:
+    gate = Gate()
+
+    @cache(backend=None)
+    def function(x: int) -> tuple[int, int]:
+        return x, gate()
+
+    groups = [in_threads(2, lambda x=x: function(x)) for x in range(50)]
+    threads = [thread for group, _ in groups for thread in group]
+    for _ in range(50):
+        assert gate.entered.acquire(timeout=20)
+    park(threads)
+    gate.open.set()
+    join(threads)
+    assert gate.calls == 50
+    for x, (_, (one, other)) in enumerate(groups):
+        assert one == other and one[0] == x
+
+
+@pytest.mark.parametrize("overtake", ["put", "refresh", "invalidate", "cache_clear"])
+def test_what_comes_later_is_not_undone_by_a_load_that_began_before(overtake: str) -> None:
+    gate = Gate()
+
+    @cache(backend=None)
+    def function(x: int) -> int:
+        return gate() if overtake != "refresh" or gate.calls == 0 else -1
+
+    threads, results = in_threads(1, lambda: function(1))
+    assert gate.entered.acquire(timeout=20)
+    if overtake == "put":
+        function.put(-1, 1)
+    elif overtake == "refresh":
+        assert function.refresh(1) == -1
+    elif overtake == "invalidate":
+        function.invalidate(1)
+    else:
+        function.cache_clear()
+    gate.open.set()
+    join(threads)
+    assert results == [1]
+    assert function.peek(1) == (-1 if overtake in ("put", "refresh") else None)
+
+
 def test_two_functions_that_wait_for_each_other_do_not_hang() -> None:
     barrier = threading.Barrier(2, timeout=10)
     first_time = threading.local()

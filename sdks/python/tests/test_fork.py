@@ -230,13 +230,14 @@ def test_forks_while_other_threads_are_inside_everything(redis: RedisServer) -> 
     assert out == "done\n"
 
 
-def test_a_child_does_not_wait_for_a_load_that_only_the_parent_runs(redis: RedisServer) -> None:
+@pytest.mark.parametrize("tiers", ["", ", backend=None"], ids=["both tiers", "this process"])
+def test_a_child_does_not_wait_for_a_load_that_only_the_parent_runs(redis: RedisServer, tiers: str) -> None:
     out = run_python(
         program(
             """
             entered, leave = threading.Event(), threading.Event()
 
-            @cache(namespace="slow")
+            @cache(namespace="slow"TIERS)
             def slow():
                 entered.set()
                 leave.wait()
@@ -256,11 +257,39 @@ def test_a_child_does_not_wait_for_a_load_that_only_the_parent_runs(redis: Redis
             # Whoever wrote last is what the remote tier has; here it is the parent's own.
             assert slow() == os.getpid()
             print("done")
-            """
+            """.replace("TIERS", tiers)
         ),
         redis.unix_url,
     )
     assert out == "done\n"
+
+
+@pytest.mark.parametrize("tiers", ["", ", backend=None"], ids=["both tiers", "this process"])
+def test_a_load_that_forks_ends_on_both_sides(redis: RedisServer, tiers: str) -> None:
+    out = run_python(
+        program(
+            """
+            @cache(namespace="forking"TIERS)
+            def forking(x):
+                if x:
+                    pid = os.fork()
+                    if pid == 0:
+                        return "child"
+                    assert os.waitpid(pid, 0)[1] == 0
+                return forking(0) if x else "parent"
+
+            result = forking(1)
+            for _ in range(2):
+                assert forking(1) == result and forking(0) == "parent"
+            assert forking.cache_info().l1_hits >= 3
+            if result == "child":
+                os._exit(0)
+            print(result)
+            """.replace("TIERS", tiers)
+        ),
+        redis.unix_url,
+    )
+    assert out == "parent\n"
 
 
 def test_the_server_sees_no_goodbye_from_a_child(redis: RedisServer) -> None:
