@@ -264,12 +264,11 @@ def test_a_child_does_not_wait_for_a_load_that_only_the_parent_runs(redis: Redis
     assert out == "done\n"
 
 
-@pytest.mark.parametrize("tiers", ["", ", backend=None"], ids=["both tiers", "this process"])
-def test_a_load_that_forks_ends_on_both_sides(redis: RedisServer, tiers: str) -> None:
+def test_a_load_that_forks_ends_on_both_sides(redis: RedisServer) -> None:
     out = run_python(
         program(
             """
-            @cache(namespace="forking"TIERS)
+            @cache(backend=None)
             def forking(x):
                 if x:
                     pid = os.fork()
@@ -285,7 +284,7 @@ def test_a_load_that_forks_ends_on_both_sides(redis: RedisServer, tiers: str) ->
             if result == "child":
                 os._exit(0)
             print(result)
-            """.replace("TIERS", tiers)
+            """
         ),
         redis.unix_url,
     )
