@@ -34,18 +34,30 @@ pub(crate) struct Plan {
     pub(crate) receiver: Receiver,
     /// How many positional arguments are a whole call that needs no work, if any number is.
     pub(crate) plain: usize,
-    sites: Guarded<Site>,
+    sites: Guarded<[Site; SITES]>,
 }
+
+/// Call sites that are remembered.
+const SITES: usize = 4;
 
 /// The keyword names of one call site, and the slot of each.
 #[derive(Default)]
 struct Site {
     names: Option<Py<PyTuple>>,
-    slots: Vec<u16>,
+    slots: [u8; INLINE],
+}
+
+/// Where the site with these names is remembered, if it is.
+#[inline]
+fn place_of(names: *mut ffi::PyObject) -> usize {
+    (names as usize >> 4) % SITES
 }
 
 /// Most arguments that are put in order without an allocation.
 const INLINE: usize = 8;
+
+/// Room for arguments in declared order, borrowed from the caller.
+pub(crate) type Slots = [*mut ffi::PyObject; INLINE];
 
 /// Arguments in declared order. Borrowed from the caller, except for the tuples made for `*args` and `**kwargs`.
 pub(crate) struct Frame {
@@ -156,7 +168,7 @@ impl Plan {
             defaults,
             receiver,
             plain,
-            sites: Guarded::new(Site::default()),
+            sites: Guarded::new(Default::default()),
         })
     }
 
@@ -195,6 +207,64 @@ impl Plan {
             .iter()
             .flatten()
             .for_each(|default| visit(default.as_ptr()));
+    }
+
+    /// Puts a call's arguments in declared order as [`bind`](Self::bind) does, if that is a matter of copying: there are few,
+    /// and the call site's keywords are known. Nothing otherwise.
+    ///
+    /// # Safety
+    /// As for [`bind`](Self::bind).
+    #[inline]
+    pub(crate) unsafe fn arrange<'a>(
+        &self,
+        args: *const *mut ffi::PyObject,
+        given: usize,
+        kwnames: *mut ffi::PyObject,
+        slots: &'a mut Slots,
+    ) -> Option<&'a [*mut ffi::PyObject]> {
+        if !self.binds_in_place() || given > self.positional {
+            return None;
+        }
+        let slots = slots.get_mut(..self.slots())?;
+        // SAFETY: so many are there.
+        unsafe { std::ptr::copy_nonoverlapping(args, slots.as_mut_ptr(), given) };
+        let mut filled = given;
+        if !kwnames.is_null() {
+            // SAFETY: the vectorcall protocol says that it is a tuple, and that the values follow the positional arguments.
+            let (named, values) = unsafe {
+                (
+                    ffi::PyTuple_GET_SIZE(kwnames).cast_unsigned(),
+                    args.add(given),
+                )
+            };
+            let known = self.sites.with(|sites| {
+                let site = &sites[place_of(kwnames)];
+                if site.names.as_ref().map(Py::as_ptr) != Some(kwnames) {
+                    return false;
+                }
+                for (index, slot) in site.slots.iter().enumerate().take(named) {
+                    let slot = &mut slots[usize::from(*slot)];
+                    if !slot.is_null() {
+                        return false;
+                    }
+                    // SAFETY: `index` is below the number of names.
+                    *slot = unsafe { *values.add(index) };
+                }
+                true
+            });
+            if !known {
+                return None;
+            }
+            filled += named;
+        }
+        if filled < slots.len() {
+            for (slot, default) in slots.iter_mut().zip(&self.defaults) {
+                if slot.is_null() {
+                    *slot = default.as_ref()?.as_ptr();
+                }
+            }
+        }
+        Some(slots)
     }
 
     /// Puts a call's arguments in declared order.
@@ -256,50 +326,37 @@ impl Plan {
         Ok(())
     }
 
-    /// Keywords of a function without `**kwargs`: through the memory of the last call site.
+    /// Keywords of a function without `**kwargs`. Their call site is remembered.
     fn permute(
         &self,
         names: &Borrowed<'_, '_, PyTuple>,
         values: &[*mut ffi::PyObject],
         slots: &mut [*mut ffi::PyObject],
     ) -> Result<(), Unbound> {
-        let known = self.sites.with(|site| {
-            let known = site
-                .names
-                .as_ref()
-                .is_some_and(|known| known.as_ptr() == names.as_ptr());
-            if !known {
-                return None;
-            }
-            for (slot, value) in site.slots.iter().zip(values) {
-                let slot = &mut slots[usize::from(*slot)];
-                if !slot.is_null() {
-                    return Some(false);
-                }
-                *slot = *value;
-            }
-            Some(true)
-        });
-        match known {
-            Some(true) => return Ok(()),
-            Some(false) => return Err(Unbound::Misfit),
-            None => {}
-        }
-        let mut found = Vec::with_capacity(values.len());
-        for (name, value) in names.iter_borrowed().zip(values) {
+        let mut found = [0; INLINE];
+        let remembered = values.len() <= INLINE && self.slots() <= INLINE;
+        for (index, (name, value)) in names.iter_borrowed().zip(values).enumerate() {
             let slot = self.find(&name)?.ok_or(Unbound::Misfit)?;
             if !slots[slot].is_null() {
                 return Err(Unbound::Misfit);
             }
             slots[slot] = *value;
-            found.push(u16::try_from(slot).map_err(|_| Unbound::Misfit)?);
+            if remembered {
+                found[index] = slot as u8;
+            }
         }
-        let site = Site {
-            names: Some((*names).to_owned().unbind()),
-            slots: found,
-        };
-        // The former tuple may be the last reference to its strings; it is released after the section.
-        drop(self.sites.with(|known| std::mem::replace(known, site)));
+        if remembered {
+            let site = Site {
+                names: Some((*names).to_owned().unbind()),
+                slots: found,
+            };
+            let place = place_of(names.as_ptr());
+            // The former tuple may be the last reference to its strings; it is released after the section.
+            drop(
+                self.sites
+                    .with(|sites| std::mem::replace(&mut sites[place], site)),
+            );
+        }
         Ok(())
     }
 

@@ -1,53 +1,35 @@
 //! Whether calls of a method are told apart by the identity of their object.
 //!
 //! They are unless its class has a `__cache_key__`. Looking for that costs as much as a hit, so the last answer is kept, by
-//! the class and the version number that the interpreter gives every change of it.
+//! the number that the interpreter gives each version of each class, and no two of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::guard::attached;
-use crate::shared::Guarded;
 
-/// What is known of the classes of one method's objects.
-pub(crate) struct Receivers(Guarded<Class>);
-
-/// The last class.
+/// What is known of the classes of one method's objects: the version of the last one, and the answer in the lowest bit.
 #[derive(Default)]
-struct Class {
-    address: usize,
-    version: u32,
-    by_identity: bool,
-}
-
-impl Default for Receivers {
-    fn default() -> Self {
-        Self(Guarded::new(Class::default()))
-    }
-}
+pub(crate) struct Receivers(AtomicU64);
 
 impl Receivers {
     /// Whether `receiver` goes by its identity.
     ///
     /// # Safety
     /// It is alive, and the thread attached.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn go_by_identity(&self, receiver: *mut ffi::PyObject) -> bool {
         // SAFETY: alive.
-        let (address, version) = unsafe {
-            let class = ffi::Py_TYPE(receiver);
-            (class as usize, (*class).tp_version_tag)
-        };
-        let known = self.0.with(|class| {
-            // A class that has no version now may have changed.
-            (class.address == address && class.version == version && version != 0)
-                .then_some(class.by_identity)
-        });
-        match known {
-            Some(by_identity) => by_identity,
-            // SAFETY: as above.
-            None => unsafe { self.look(receiver) },
+        let version = unsafe { version(ffi::Py_TYPE(receiver)) };
+        let known = self.0.load(Ordering::Relaxed);
+        // A class that has no version now may have changed.
+        if version != 0 && known >> 1 == version {
+            return known & 1 != 0;
         }
+        // SAFETY: as above.
+        unsafe { self.look(receiver) }
     }
 
     #[cold]
@@ -60,16 +42,18 @@ impl Receivers {
             let by_identity =
                 !method.is_ok_and(|method| method.is_some_and(|method| !method.is_none()));
             // SAFETY: alive. The lookup above has given the class a version, if it can have one.
-            let version = unsafe { (*class.as_type_ptr()).tp_version_tag };
-            let address = class.as_ptr() as usize;
-            self.0.with(|known| {
-                *known = Class {
-                    address,
-                    version,
-                    by_identity,
-                }
-            });
+            let version = unsafe { version(class.as_type_ptr()) };
+            let known = version << 1 | u64::from(by_identity);
+            self.0.store(known, Ordering::Relaxed);
             by_identity
         })
     }
+}
+
+/// # Safety
+/// A living class.
+#[inline(always)]
+unsafe fn version(class: *mut ffi::PyTypeObject) -> u64 {
+    // SAFETY: by the contract above. Where threads run at once, whoever changes a class meanwhile may be a little later.
+    u64::from(unsafe { (&raw const (*class).tp_version_tag).read_volatile() })
 }

@@ -9,7 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use super::CachedFunction;
-use crate::arguments::{Frame, tuple_from};
+use crate::arguments::tuple_from;
 use crate::ending;
 use crate::guard;
 use crate::local::{Share, Value};
@@ -123,26 +123,33 @@ impl KeptArgs {
     }
 }
 
-/// `function(...)` for functions of one argument that goes by its value: the commonest call, and nothing else.
-pub(super) unsafe extern "C" fn vectorcall_one(
+/// `function(...)` for functions of one argument, and methods of one besides their receiver: the commonest calls.
+pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
     function: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargsf: usize,
     kwnames: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: a slot of this type, whose arguments live as long as the call. What is called cannot panic.
+    let given = 1 + usize::from(RECEIVER);
+    // SAFETY: a slot of this type, whose arguments live as long as the call. What is called here cannot panic.
     unsafe {
-        if kwnames.is_null() && ffi::PyVectorcall_NARGS(nargsf) == 1 && !disabled::by_anybody() {
+        if kwnames.is_null()
+            && ffi::PyVectorcall_NARGS(nargsf).cast_unsigned() == given
+            && !disabled::by_anybody()
+        {
             let tiers = CachedFunction::from_ptr(function).tiers();
-            let parts = &*args.cast::<[*mut ffi::PyObject; 1]>();
-            if let Some(hash) = key::of_plain(0, parts)
-                && let Some((object, share)) = tiers.local.find_plain(hash, 0, parts)
-            {
-                tiers.counters.l1_hits.add_one();
-                if share == Share::Same {
-                    return object;
+            if !RECEIVER || tiers.receivers.go_by_identity(*args) {
+                let receiver = if RECEIVER { *args as usize } else { 0 };
+                let parts = &*args.add(given - 1).cast::<[*mut ffi::PyObject; 1]>();
+                if let Some(hash) = key::of_plain(receiver, parts)
+                    && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
+                {
+                    tiers.counters.l1_hits.add_one();
+                    if share == Share::Same {
+                        return object;
+                    }
+                    return hand_out(tiers, object, share);
                 }
-                return hand_out(tiers, object, share);
             }
         }
         vectorcall(function, args, nargsf, kwnames)
@@ -169,7 +176,7 @@ pub(super) unsafe extern "C" fn vectorcall(
                 given,
                 kwnames,
             };
-            let mut frame;
+            let mut slots = [null_mut(); _];
             let arguments = if kwnames.is_null() && given == tiers.plain {
                 // Without arguments there may be no array.
                 if given == 0 {
@@ -177,18 +184,10 @@ pub(super) unsafe extern "C" fn vectorcall(
                 } else {
                     std::slice::from_raw_parts(args, given)
                 }
-            } else if tiers.binds_in_place {
-                frame = Frame::new();
-                // No object is made; an error comes again, and is raised, on the slow path.
-                let py = Python::assume_attached();
-                if tiers
-                    .plan
-                    .bind(py, args, given, kwnames, &mut frame)
-                    .is_err()
-                {
-                    return slow(function, call);
-                }
-                frame.parts()
+            } else if tiers.binds_in_place
+                && let Some(arguments) = tiers.plan.arrange(args, given, kwnames, &mut slots)
+            {
+                arguments
             } else {
                 return slow(function, call);
             };

@@ -157,10 +157,10 @@ unsafe extern "C" fn new(
         } else {
             kind
         };
-        let vectorcall = if tiers.plain == 1 && !tiers.has_receiver && !tiers.is_async {
-            call::vectorcall_one
-        } else {
-            call::vectorcall
+        let vectorcall = match (tiers.is_async, tiers.has_receiver, tiers.plain) {
+            (false, false, 1) => call::vectorcall_one::<false>,
+            (false, true, 2) => call::vectorcall_one::<true>,
+            _ => call::vectorcall,
         };
         // SAFETY: the type's objects are this struct; its header is made by the allocation and not overwritten.
         unsafe {
