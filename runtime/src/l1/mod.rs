@@ -3,6 +3,7 @@
 //! [`Table`] is the structure, for bindings that bring hashing, comparison and a lock of their own; [`L1`] is made of
 //! tables behind locks, for Rust.
 
+mod history;
 mod policy;
 mod shared;
 mod table;

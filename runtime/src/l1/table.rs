@@ -6,7 +6,7 @@
 
 use hashbrown::HashTable;
 
-use super::policy::{Ghost, Pick, Queue, Queues};
+use super::policy::{Meta, Queues};
 use crate::clock::Instant;
 
 /// No slot. The number of slots stays below it.
@@ -36,63 +36,12 @@ pub struct Item<K, V> {
 
 /// An entry and its links. With a key of two words and a value of one it fits a cache line.
 pub(super) struct Entry<K, V> {
-    hash: u64,
+    pub(super) hash: u64,
     expires: u64,
     pub(super) meta: Meta,
     pub(super) newer: u32,
     pub(super) older: u32,
     pair: Option<(K, V)>,
-}
-
-/// Weight, queue and uses of an entry, in one word.
-#[derive(Clone, Copy)]
-pub(super) struct Meta(u64);
-
-impl Meta {
-    const USES: u64 = 0b11;
-    const MAIN: u64 = 0b100;
-    const WEIGHT_SHIFT: u32 = 16;
-    const MAX_WEIGHT: u64 = u64::MAX >> Self::WEIGHT_SHIFT;
-
-    fn new(queue: Queue, weight: u64) -> Self {
-        let queue = if queue == Queue::Main { Self::MAIN } else { 0 };
-        Self(weight << Self::WEIGHT_SHIFT | queue)
-    }
-
-    pub(super) fn weight(self) -> u64 {
-        self.0 >> Self::WEIGHT_SHIFT
-    }
-
-    pub(super) fn queue(self) -> Queue {
-        if self.0 & Self::MAIN == 0 {
-            Queue::Small
-        } else {
-            Queue::Main
-        }
-    }
-
-    pub(super) fn uses(self) -> u64 {
-        self.0 & Self::USES
-    }
-
-    /// One use more, up to three.
-    #[inline]
-    fn bump(&mut self) {
-        self.0 += u64::from(self.0 & Self::USES != Self::USES);
-    }
-
-    pub(super) fn forget_one_use(&mut self) {
-        self.0 -= u64::from(self.0 & Self::USES != 0);
-    }
-
-    /// Now in the main queue, with no uses.
-    pub(super) fn promote(&mut self) {
-        self.0 = self.0 & !Self::USES | Self::MAIN;
-    }
-
-    fn set_weight(&mut self, weight: u64) {
-        self.0 = self.0 & ((1 << Self::WEIGHT_SHIFT) - 1) | weight << Self::WEIGHT_SHIFT;
-    }
 }
 
 /// A bounded table of entries. See the module.
@@ -102,7 +51,6 @@ pub struct Table<K, V> {
     /// First free slot; the others follow through `older`.
     free: u32,
     queues: Queues,
-    ghost: Ghost,
     limits: Limits,
     dropped: Vec<(K, V)>,
     evictions: u64,
@@ -120,7 +68,6 @@ impl<K, V> Table<K, V> {
             entries: Vec::new(),
             free: NIL,
             queues: Queues::new(limits),
-            ghost: Ghost::default(),
             limits,
             dropped: Vec::new(),
             evictions: 0,
@@ -231,21 +178,16 @@ impl<K, V> Table<K, V> {
             return true;
         }
         self.make_room(1, weight, now, NIL);
-        let queue = if self.ghost.take(hash) {
-            Queue::Main
-        } else {
-            Queue::Small
-        };
         let entry = Entry {
             hash,
             expires,
-            meta: Meta::new(queue, weight),
+            meta: Meta::new(weight),
             newer: NIL,
             older: NIL,
             pair: Some((key, value)),
         };
         let slot = self.occupy(entry);
-        self.queues.push(&mut self.entries, slot);
+        self.queues.enter(&mut self.entries, slot, hash);
         let entries = &self.entries;
         self.index
             .insert_unique(hash, slot, |&slot| entries[slot as usize].hash);
@@ -263,7 +205,6 @@ impl<K, V> Table<K, V> {
         self.index = HashTable::new();
         self.free = NIL;
         self.queues = Queues::new(self.limits);
-        self.ghost = Ghost::default();
         self.dropped.extend(
             std::mem::take(&mut self.entries)
                 .into_iter()
@@ -291,7 +232,7 @@ impl<K, V> Table<K, V> {
     pub(super) fn promoted(&self) -> usize {
         self.entries
             .iter()
-            .filter(|entry| entry.meta.queue() == Queue::Main)
+            .filter(|entry| entry.meta.queue() == super::policy::Queue::Main)
             .count()
     }
 
@@ -318,14 +259,9 @@ impl<K, V> Table<K, V> {
             || self.bytes() + bytes > self.limits.max_bytes
         {
             let expired = |entry: &Entry<K, V>| entry.expires <= now.as_nanos();
-            let Some(pick) = self.queues.pick(&mut self.entries, keep, expired) else {
+            let Some(slot) = self.queues.pick(&mut self.entries, keep, expired) else {
                 break;
             };
-            let Pick { slot, remember } = pick;
-            if remember {
-                let population = self.len();
-                self.ghost.put(self.entries[slot as usize].hash, population);
-            }
             self.evictions += 1;
             let old = self.take_out(slot);
             self.dropped.extend(old);

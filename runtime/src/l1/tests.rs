@@ -8,6 +8,7 @@ use crate::clock::Instant;
 use crate::random::Random;
 
 mod hit_ratio;
+mod policy;
 
 const NOW: Instant = Instant::from_nanos(0);
 
@@ -114,52 +115,6 @@ fn a_replacement_that_grows_makes_others_leave() {
 }
 
 #[test]
-fn a_replacement_that_grows_stays_wherever_it_stands() {
-    // The only one of the main queue, while the small queue has room.
-    let mut table = table(100, 100);
-    put(
-        &mut table,
-        Item {
-            weight: 60,
-            ..item(1, 1)
-        },
-    );
-    get(&mut table, 1, NOW);
-    get(&mut table, 1, NOW);
-    put(
-        &mut table,
-        Item {
-            weight: 30,
-            ..item(2, 2)
-        },
-    );
-    put(
-        &mut table,
-        Item {
-            weight: 5,
-            ..item(3, 3)
-        },
-    );
-    put(
-        &mut table,
-        Item {
-            weight: 10,
-            ..item(4, 4)
-        },
-    );
-    assert_eq!((table.promoted(), present(&table)), (1, vec![1, 3, 4]));
-    table.remove(mix(4), |key| *key == 4);
-    put(
-        &mut table,
-        Item {
-            weight: 96,
-            ..item(1, 9)
-        },
-    );
-    assert_eq!(present(&table), [1]);
-}
-
-#[test]
 fn an_item_over_the_limit_is_not_kept_and_what_it_replaces_neither() {
     let mut table = table(10, 100);
     put(&mut table, item(1, 10));
@@ -204,27 +159,6 @@ fn expired_entries_are_not_served_and_leave_when_asked_for() {
 }
 
 #[test]
-fn expired_entries_leave_before_living_ones_of_their_queue() {
-    let mut table = table(4, 100);
-    for key in 0..4 {
-        let expires = (key == 2).then_some(at(10));
-        put(
-            &mut table,
-            Item {
-                expires,
-                ..item(key, key)
-            },
-        );
-        for _ in 0..3 {
-            get(&mut table, key, NOW);
-        }
-    }
-    let newcomer = item(9, 9);
-    table.insert(mix(9), newcomer, at(20), |_| false);
-    assert_eq!(table.take_dropped(), [(2, 2)]);
-}
-
-#[test]
 fn entries_that_share_a_hash_are_told_apart() {
     let mut table = table(10, 100);
     for key in [1, 2, 3] {
@@ -257,101 +191,6 @@ fn a_comparison_that_panics_changes_nothing() {
     assert_eq!(get(&mut table, 1, NOW), Some(10));
 }
 
-/// Keys that are still there.
-fn present(table: &Table<u64, u64>) -> Vec<u64> {
-    let mut keys: Vec<_> = table.iter().map(|(key, _)| *key).collect();
-    keys.sort_unstable();
-    keys
-}
-
-#[test]
-fn an_entry_that_was_used_twice_outlives_one_that_was_used_once() {
-    let mut table = table(10, 100);
-    for key in 0..10 {
-        put(&mut table, item(key, key));
-    }
-    for key in [0, 0, 1] {
-        get(&mut table, key, NOW);
-    }
-    put(&mut table, item(10, 10));
-    assert_eq!(present(&table), [0, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-    assert_eq!(table.promoted(), 1);
-}
-
-#[test]
-fn an_entry_that_returns_soon_is_promoted_at_once() {
-    let mut table = table(10, 100);
-    for key in 0..11 {
-        put(&mut table, item(key, key));
-    }
-    assert_eq!((present(&table)[0], table.promoted()), (1, 0));
-    put(&mut table, item(0, 0));
-    assert_eq!(table.promoted(), 1);
-    // And only once for each time that it leaves.
-    table.remove(mix(0), |_| true);
-    put(&mut table, item(0, 0));
-    assert_eq!(table.promoted(), 0);
-    // Nor after everything was thrown away.
-    table.clear();
-    for key in 0..11 {
-        put(&mut table, item(key, key));
-    }
-    table.clear();
-    put(&mut table, item(0, 0));
-    assert_eq!(table.promoted(), 0);
-}
-
-#[test]
-fn an_entry_that_returns_late_is_not_promoted() {
-    let mut table = table(10, 100);
-    for key in 0..21 {
-        put(&mut table, item(key, key));
-    }
-    put(&mut table, item(0, 0));
-    assert_eq!(table.promoted(), 0, "10 others left since");
-}
-
-#[test]
-fn an_entry_of_the_main_queue_has_a_second_chance_for_each_use() {
-    let mut table = table(20, 100);
-    for key in 0..20 {
-        put(&mut table, item(key, key));
-        get(&mut table, key, NOW);
-        get(&mut table, key, NOW);
-    }
-    put(&mut table, item(20, 20));
-    // All but one of the small queue, which then had room.
-    assert_eq!((present(&table)[0], table.promoted()), (1, 18));
-    get(&mut table, 1, NOW);
-    put(&mut table, item(21, 21));
-    assert_eq!(present(&table)[..2], [1, 3], "2 was not used");
-}
-
-#[test]
-fn a_second_chance_is_taken_only_once() {
-    let mut table = table(100, 20);
-    for key in 0..20 {
-        put(&mut table, item(key, key));
-        get(&mut table, key, NOW);
-        get(&mut table, key, NOW);
-    }
-    let mut make_room = |bytes, used: &[u64]| {
-        for key in used {
-            get(&mut table, *key, NOW);
-        }
-        let heavy = Item {
-            weight: bytes,
-            ..item(100, 100)
-        };
-        put(&mut table, heavy);
-        table.remove(mix(100), |_| true);
-        present(&table)
-    };
-    make_room(1, &[]);
-    assert_eq!(make_room(4, &[1])[..2], [1, 5]);
-    assert_eq!(make_room(17, &[6, 7]), [6, 7, 19], "1 was not used again");
-}
-
 #[test]
 fn slots_are_used_again() {
     let mut table = table(10, 100);
@@ -360,26 +199,6 @@ fn slots_are_used_again() {
         table.remove(mix(key / 2), |known| *known == key / 2);
     }
     assert!(table.slots() <= 10, "{} slots", table.slots());
-}
-
-#[test]
-fn one_eviction_looks_at_a_bounded_number_of_entries() {
-    let count = 10_000;
-    let mut table = table(count, u64::MAX);
-    for key in 0..count {
-        put(&mut table, item(key, key));
-    }
-    for _ in 0..3 {
-        for key in 0..count {
-            get(&mut table, key, NOW);
-        }
-    }
-    put(&mut table, item(count, count));
-    assert_eq!(table.take_dropped().len(), 1);
-    // Those that were given a second chance went to the front of the main queue with no uses; a walk of everything
-    // would have promoted all of the small queue.
-    let promoted = table.promoted();
-    assert!(promoted <= 128, "{promoted} entries were moved");
 }
 
 /// What is in a table, without the order in which things leave.

@@ -102,3 +102,42 @@ fn a_scan_does_not_wash_out_what_is_used() {
         "{ours} hits, LRU {lru}"
     );
 }
+
+#[test]
+fn a_loop_over_more_than_fits_keeps_hitting_what_is_here() {
+    for times in [3, 10] {
+        let (capacity, rounds) = (1000, 10);
+        let length = capacity * times;
+        let (ours, lru) = hits(capacity, (0..length * rounds).map(|at| at % length));
+        assert_eq!(lru, 0);
+        // In each round but the first there are as many hits as there are entries, at best.
+        let most = (capacity * (rounds - 1)) as u32;
+        assert!(ours * 10 >= most * 9, "{times}: {ours} of {most}");
+    }
+}
+
+#[test]
+fn what_is_popular_now_replaces_what_was_popular_before() {
+    let popular = |first: u64| zipf(3000, 0.9, 1).take(20_000).map(move |key| first + key);
+    let (alone, _) = hits(300, popular(0));
+    let (both, _) = hits(300, popular(0).chain(popular(10_000)));
+    let (before, after) = (f64::from(alone), f64::from(both - alone));
+    assert!(
+        after >= 0.97 * before,
+        "{before} hits before, {after} after"
+    );
+}
+
+#[test]
+fn it_follows_popularity_that_moves() {
+    let mut random = Random::new(8);
+    let mut by_rank: Vec<u64> = (0..5000).collect();
+    let trace = zipf(5000, 0.99, 9).take(100_000).map(|rank| {
+        if random.below(50) == 0 {
+            by_rank.swap(rank as usize, random.below(5000) as usize);
+        }
+        by_rank[rank as usize]
+    });
+    let (ours, lru) = hits(250, trace);
+    assert!(ours > lru, "{ours} hits, LRU {lru}");
+}
