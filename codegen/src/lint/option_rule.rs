@@ -20,6 +20,8 @@ const TYPES: &[&str] = &[
     "int",
     "str",
     "timedelta",
+    "tuple",
+    "type",
 ];
 
 impl Rule for OptionRule {

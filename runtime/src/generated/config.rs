@@ -13,6 +13,9 @@ pub enum Isolation {
     Shared,
     /// Every caller gets a copy of its own; immutable values are shared, which nobody can notice.
     Copy,
+    /// The encoded value is kept, and decoded anew for every caller: slower, but nothing of the value itself stays in
+    /// memory.
+    Sealed,
 }
 
 /// How much is measured.
@@ -64,7 +67,7 @@ pub struct Options {
     ///
     /// Default: false.
     pub strict: bool,
-    /// Whether callers share one object or get their own.
+    /// Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
     ///
     /// Default: copy.
     pub isolation: Isolation,

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "deb26433070d0846fd376e59c195f1a2c534b6f131573f9a67c8eebe8f0195a7";
+pub const SPEC_HASH: &str = "a58ecfb745dd4f4888f4d69aebf81513047c7c785cae5db5c7b2d29a303b84a1";

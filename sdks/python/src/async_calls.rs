@@ -65,14 +65,16 @@ pub(crate) fn call(
                 cache.get_or_load(lookup, load).await
             };
             drop(located);
-            match attached(|py| answer(py, outcome))? {
-                Answer::Value(value, from) => attached(|py| {
+            let given = attached(|py| match answer(py, outcome)? {
+                Answer::Value(value, from) => {
                     this.tiers().count(from);
-                    value.hand_out(py)
-                }),
-                Answer::Unshared => by_itself(&this)
-                    .await
-                    .and_then(|value| attached(|py| value.hand_out(py))),
+                    this.tiers().hand_out(py, value)
+                }
+                Answer::Unshared => Ok(None),
+            })?;
+            match given {
+                Some(object) => Ok(object),
+                None => by_itself(&this).await,
             }
         }))
     });
@@ -92,8 +94,9 @@ fn locate_again(py: Python<'_>, call: &AsyncCall) -> PyResult<Located> {
 }
 
 /// Runs the user's coroutine for this caller only.
-async fn by_itself(call: &Arc<AsyncCall>) -> PyResult<Value> {
-    UserLoad::new(call).await.map_err(|raised| raised.error)
+async fn by_itself(call: &Arc<AsyncCall>) -> PyResult<Py<PyAny>> {
+    let value = UserLoad::new(call).await.map_err(|raised| raised.error)?;
+    attached(|_| Ok(value.own()))
 }
 
 /// A call where no loop runs: the coroutine, and the tier of this process.
@@ -105,9 +108,9 @@ fn alone(py: Python<'_>, call: Arc<AsyncCall>, located: Located) -> PyResult<Out
     let loaded = core.cache.load_alone(lookup, load, call.fresh);
     Ok(Box::pin(async move {
         let value = loaded.await.map_err(|raised| raised.error)?;
-        attached(|py| {
+        attached(|_| {
             drop((located, call));
-            value.hand_out(py)
+            Ok(value.own())
         })
     }))
 }
@@ -143,7 +146,7 @@ pub(crate) fn operation(
                 }
                 (Operation::Peek, _) => {
                     let outcome = cache.get(lookup).await;
-                    attached(|py| peeked(py, outcome))
+                    attached(|py| peeked(py, tiers_of(&held), outcome))
                 }
                 _ => {
                     let outcome = cache.remove(lookup).await;

@@ -1,22 +1,23 @@
 //! Python values to bytes and back, for the runtime.
 
+use std::sync::Arc;
+
 use cachekit_runtime::cache::Codec;
 use cachekit_runtime::error::{Error, ErrorCode, Result};
-use cachekit_runtime::generated::config::Isolation;
 use cachekit_runtime::generated::wire::Serializer;
 use cachekit_runtime::native::Writer;
 use pyo3::prelude::*;
 
 use crate::decode::{DecodeFailure, decode_value};
-use crate::encode::encode_value;
 use crate::ending;
 use crate::guard::attached;
+use crate::kept::{Rules, Storage};
 use crate::local::Value;
 
 /// The native encoding.
 pub(crate) struct Native {
     pub(crate) max_value_bytes: u64,
-    pub(crate) isolation: Isolation,
+    pub(crate) rules: Arc<Rules>,
 }
 
 impl Codec<Value> for Native {
@@ -28,7 +29,7 @@ impl Codec<Value> for Native {
         attached(|py| {
             let limit = usize::try_from(self.max_value_bytes).unwrap_or(usize::MAX);
             let mut out = Writer::with_capacity(256, limit);
-            match encode_value(value.object.bind_borrowed(py), &mut out) {
+            match value.encode(py, &mut out) {
                 Ok(()) => Ok(out.into_vec()),
                 Err(failure) => Err(failure.value_error("result").unwrap_or_else(interrupted)),
             }
@@ -37,7 +38,10 @@ impl Codec<Value> for Native {
 
     fn decode(&self, bytes: &[u8]) -> Result<Value> {
         attached(|py| match decode_value(py, bytes) {
-            Ok(object) => Ok(Value::made(object, self.isolation)),
+            Ok(object) => match Storage::of_decoded(&object, bytes, &self.rules) {
+                Ok(how) => Ok(Value::as_stored(object, how)),
+                Err(raised) => Err(interrupted(raised)),
+            },
             Err(DecodeFailure::Corrupt(reason)) => {
                 Err(Error::new(ErrorCode::ValueCorrupt).with("reason", reason))
             }

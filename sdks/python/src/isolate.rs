@@ -1,65 +1,131 @@
-//! What it takes to give every caller a value of its own, and the cheap copy that does.
+//! What it takes to give every caller a value of its own.
 //!
 //! Decided once, when a value enters the cache, so that a hit only acts on the answer: immutable values are shared, trees
-//! of built-in containers are copied along their structure, and for anything else the caller decides, since copying an
-//! arbitrary object in silence may be slow or wrong.
+//! of built-in containers, records and arrays are copied along their structure, and for anything else the caller decides,
+//! since copying an arbitrary object in silence may be slow or wrong.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyAttributeError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
-use crate::types::{is_enum, known};
+use crate::failure::{EncodeFailure, Stop};
+use crate::kept::Rules;
+use crate::kinds::{self, Kind, Record};
+use crate::types::{is_enum, known, must_propagate};
 
 /// Containers deeper than this are left to the caller; it bounds the stack.
-const MAX_DEPTH: u32 = 1024;
+pub(crate) const MAX_DEPTH: u32 = 1024;
 
 /// How a value can be given to several callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shape {
     /// Nobody can change it: the same object serves everybody.
     Immutable,
-    /// Exact built-in containers, each met once, and immutable leaves: [`copy_tree`] copies it.
+    /// Exact built-in containers, each met once, and immutable leaves.
     Tree,
-    /// Neither: other types, or containers that are met twice, whose copy would have to keep that.
-    Other,
+    /// With records or arrays among them.
+    Rich,
 }
 
-/// What `value` is. Runs no Python code.
-pub(crate) fn classify(value: Borrowed<'_, '_, PyAny>) -> Shape {
-    let mut survey = Survey {
-        py: value.py(),
-        met: Met::default(),
-    };
-    // SAFETY: the object is borrowed during the call.
-    unsafe { survey.shape(value.as_ptr(), 0) }
+type Step = Result<Shape, Box<Stop>>;
+
+/// What `value` is, and how many bytes the arrays in it hold that nobody else counts. Only for arrays, and for types that are
+/// new to us, Python code runs.
+pub(crate) fn classify(
+    value: &Bound<'_, PyAny>,
+    rules: &Rules,
+) -> Result<(Shape, u64), EncodeFailure> {
+    loop {
+        let mut survey = Survey {
+            py: value.py(),
+            rules,
+            met: Met::default(),
+            unknown: Vec::new(),
+            blocks: Vec::new(),
+        };
+        // SAFETY: the object is borrowed during the call.
+        let shape = unsafe { survey.shape(value.as_ptr(), 0) };
+        if survey.unknown.is_empty() {
+            let Survey { blocks, .. } = survey;
+            let known = shape.and_then(|shape| Ok((shape, look_into(&blocks, rules)?)));
+            return known.map_err(|stop| stop.finish(value));
+        }
+        // Not in the middle of the walk, since this runs Python code, which may change what is walked.
+        for class in survey.unknown {
+            kinds::learn(&class).map_err(EncodeFailure::Raised)?;
+        }
+    }
 }
 
-struct Survey<'py> {
+/// Arrays and frames share the objects in them with their copies. Gives the bytes that they hold.
+fn look_into(blocks: &[(Bound<'_, PyAny>, Arc<Kind>)], rules: &Rules) -> Result<u64, Box<Stop>> {
+    let mut bytes: u64 = 0;
+    for (block, kind) in blocks {
+        let Kind::Block(kind) = &**kind else { continue };
+        let found = match kind.look(block) {
+            Err(error) if must_propagate(block.py(), &error) => return Err(error.into()),
+            found => found.ok().flatten(),
+        };
+        let Some((parts, held)) = found else {
+            return Err(Stop::refused(
+                block,
+                "it has parts that cannot be looked at",
+            ));
+        };
+        bytes = bytes.saturating_add(held);
+        match classify(parts.as_any(), rules) {
+            Ok((Shape::Immutable, _)) => {}
+            Err(EncodeFailure::Raised(error)) => return Err(error.into()),
+            _ => {
+                return Err(Stop::refused(
+                    block,
+                    "it holds objects, which its copies would share",
+                ));
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+struct Survey<'a, 'py> {
     py: Python<'py>,
+    rules: &'a Rules,
     met: Met,
+    /// Types to be learnt before the answer counts.
+    unknown: Vec<Bound<'py, PyType>>,
+    /// What is to be looked into by its library's means.
+    blocks: Vec<(Bound<'py, PyAny>, Arc<Kind>)>,
 }
 
-/// The containers met so far, and what each was found to be. A container whose inside is still looked at counts as
-/// [`Shape::Other`]: meeting it again is a cycle.
+/// The containers met so far.
 #[derive(Default)]
 struct Met {
-    few: Vec<(usize, Shape)>,
-    many: HashMap<usize, Shape>,
+    few: Vec<(usize, Seen)>,
+    many: HashMap<usize, Seen>,
+}
+
+#[derive(Clone, Copy)]
+enum Seen {
+    /// Its inside is still looked at.
+    Begun,
+    /// It was found to be this.
+    Whole(Shape),
 }
 
 impl Met {
     const FEW: usize = 16;
 
-    fn get(&self, object: usize) -> Option<Shape> {
+    fn get(&self, object: usize) -> Option<Seen> {
         let few = self.few.iter().find(|(known, _)| *known == object);
         few.map(|(_, shape)| *shape)
             .or_else(|| self.many.get(&object).copied())
     }
 
-    fn set(&mut self, object: usize, shape: Shape) {
+    fn set(&mut self, object: usize, shape: Seen) {
         if let Some((_, known)) = self.few.iter_mut().find(|(known, _)| *known == object) {
             *known = shape;
         } else if self.few.len() < Self::FEW {
@@ -70,41 +136,103 @@ impl Met {
     }
 }
 
-impl Survey<'_> {
+impl Survey<'_, '_> {
     /// # Safety
     /// `object` is live during the call.
-    unsafe fn shape(&mut self, object: *mut ffi::PyObject, depth: u32) -> Shape {
+    unsafe fn shape(&mut self, object: *mut ffi::PyObject, depth: u32) -> Step {
         // SAFETY: a live object has a type.
         let class = unsafe { ffi::Py_TYPE(object) };
         if is_atom(class) {
-            return Shape::Immutable;
+            return Ok(Shape::Immutable);
         }
         if !is_container(class) {
-            return self.leaf(object, class);
+            // SAFETY: the caller's.
+            return unsafe { self.other(object, class, depth) };
         }
-        if depth >= MAX_DEPTH {
-            return Shape::Other;
+        // SAFETY: as above; a container of an exact type that was just checked.
+        unsafe {
+            self.once(object, depth, |this, depth| {
+                this.container(object, class, depth)
+            })
         }
-        match self.met.get(object as usize) {
-            Some(Shape::Immutable) => return Shape::Immutable,
-            Some(_) => return Shape::Other,
-            None => self.met.set(object as usize, Shape::Other),
-        }
-        // SAFETY: the caller's; a container of an exact type that was just checked.
-        let shape = unsafe { self.container(object, class, depth + 1) };
-        self.met.set(object as usize, shape);
-        shape
     }
 
-    fn leaf(&self, object: *mut ffi::PyObject, class: *mut ffi::PyTypeObject) -> Shape {
+    /// What `look` finds inside an object that must not be met again, unless it is immutable.
+    unsafe fn once(
+        &mut self,
+        object: *mut ffi::PyObject,
+        depth: u32,
+        look: impl FnOnce(&mut Self, u32) -> Step,
+    ) -> Step {
+        if depth >= MAX_DEPTH {
+            return Err(Stop::deep());
+        }
+        match self.met.get(object as usize) {
+            None => self.met.set(object as usize, Seen::Begun),
+            Some(Seen::Whole(Shape::Immutable)) => return Ok(Shape::Immutable),
+            Some(seen) => {
+                let reason = match seen {
+                    Seen::Begun => "it contains itself",
+                    Seen::Whole(_) => "it is met twice, which copies would not keep",
+                };
+                // SAFETY: the caller's.
+                let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
+                return Err(Stop::refused(&object, reason));
+            }
+        }
+        let shape = look(self, depth + 1)?;
+        self.met.set(object as usize, Seen::Whole(shape));
+        Ok(shape)
+    }
+
+    /// An object that is neither an atom nor a built-in container.
+    unsafe fn other(
+        &mut self,
+        object: *mut ffi::PyObject,
+        class: *mut ffi::PyTypeObject,
+        depth: u32,
+    ) -> Step {
         // SAFETY: a live object.
+        let held = unsafe { Bound::from_borrowed_ptr(self.py, object) };
         let immutable = known(self.py, class).is_some()
-            || unsafe { Bound::from_borrowed_ptr(self.py, object) }.is_instance_of::<PyType>()
-            || is_enum(self.py, class);
+            || held.is_instance_of::<PyType>()
+            || is_enum(self.py, class)
+            || self.rules.is_immutable(class);
         if immutable {
-            Shape::Immutable
-        } else {
-            Shape::Other
+            return Ok(Shape::Immutable);
+        }
+        let Some(kind) = kinds::find(class) else {
+            self.unknown.push(held.get_type());
+            // As if it were nothing: the whole is looked at again.
+            return Ok(Shape::Immutable);
+        };
+        match &*kind {
+            Kind::Immutable => Ok(Shape::Immutable),
+            // SAFETY: by their kind, these are what they are taken for.
+            Kind::NamedTuple => unsafe {
+                self.once(object, depth, |this, depth| {
+                    this.items(object, object, depth, Shape::Immutable)
+                        .map(enriched)
+                })
+            },
+            // SAFETY: as above.
+            Kind::Record(record) => unsafe {
+                self.once(object, depth, |this, depth| {
+                    this.record(&held, record, depth)
+                })
+            },
+            // SAFETY: as above.
+            Kind::Block(_) => unsafe {
+                let kind = Arc::clone(&kind);
+                self.once(object, depth, |this, _| {
+                    this.blocks.push((held, kind));
+                    Ok(Shape::Rich)
+                })
+            },
+            Kind::Other => Err(Stop::refused(
+                &held,
+                "nobody can copy it for them cheaply and safely",
+            )),
         }
     }
 
@@ -113,75 +241,195 @@ impl Survey<'_> {
         object: *mut ffi::PyObject,
         class: *mut ffi::PyTypeObject,
         depth: u32,
-    ) -> Shape {
+    ) -> Step {
         // SAFETY: exact types, checked before each use; nothing here runs Python code, so what is borrowed stays alive.
         unsafe {
             if class == &raw mut ffi::PyTuple_Type {
-                self.items(object, depth, Shape::Immutable)
+                self.items(object, object, depth, Shape::Immutable)
             } else if class == &raw mut ffi::PyList_Type {
-                let Some(items) = snapshot(self.py, ffi::PyList_AsTuple(object)) else {
-                    return Shape::Other;
-                };
-                self.items(items.as_ptr(), depth, Shape::Tree)
+                let items = snapshot(self.py, ffi::PyList_AsTuple(object))?;
+                self.items(object, items.as_ptr(), depth, Shape::Tree)
             } else if class == &raw mut ffi::PyDict_Type {
                 self.dict(object, depth)
             } else if class == &raw mut ffi::PyByteArray_Type {
-                Shape::Tree
+                Ok(Shape::Tree)
             } else {
                 let frozen = class == &raw mut ffi::PyFrozenSet_Type;
-                let Some(members) = snapshot(self.py, ffi::PySequence_Tuple(object)) else {
-                    return Shape::Other;
-                };
-                // What has a hash and is not immutable is no built-in container.
-                match self.items(members.as_ptr(), depth, Shape::Immutable) {
-                    Shape::Immutable if frozen => Shape::Immutable,
-                    Shape::Immutable => Shape::Tree,
-                    _ => Shape::Other,
+                let members = snapshot(self.py, ffi::PySequence_Tuple(object))?;
+                for index in 0..ffi::PyTuple_GET_SIZE(members.as_ptr()) {
+                    let member = ffi::PyTuple_GET_ITEM(members.as_ptr(), index);
+                    self.hashed(member, depth)
+                        .map_err(|stop| stop.within(object, "{…}"))?;
                 }
+                Ok(if frozen {
+                    Shape::Immutable
+                } else {
+                    Shape::Tree
+                })
             }
         }
     }
 
-    unsafe fn items(&mut self, tuple: *mut ffi::PyObject, depth: u32, least: Shape) -> Shape {
+    /// What has a hash and is not immutable: its place in a set or a dict would not survive a copy.
+    unsafe fn hashed(&mut self, object: *mut ffi::PyObject, depth: u32) -> Result<(), Box<Stop>> {
+        // SAFETY: the caller's.
+        unsafe {
+            if self.shape(object, depth)? == Shape::Immutable {
+                return Ok(());
+            }
+            let object = Bound::from_borrowed_ptr(self.py, object);
+            Err(Stop::refused(
+                &object,
+                "it is found by its hash, and can be changed",
+            ))
+        }
+    }
+
+    unsafe fn items(
+        &mut self,
+        container: *mut ffi::PyObject,
+        tuple: *mut ffi::PyObject,
+        depth: u32,
+        least: Shape,
+    ) -> Step {
         let mut shape = least;
-        // SAFETY: an exact tuple, held by the caller.
+        // SAFETY: a tuple, held by the caller.
         unsafe {
             for index in 0..ffi::PyTuple_GET_SIZE(tuple) {
-                shape = shape.max(self.shape(ffi::PyTuple_GET_ITEM(tuple, index), depth));
-                if shape == Shape::Other {
-                    break;
-                }
+                let item = self.shape(ffi::PyTuple_GET_ITEM(tuple, index), depth);
+                shape =
+                    shape.max(item.map_err(|stop| stop.within(container, format!("[{index}]")))?);
             }
         }
-        shape
+        Ok(shape)
     }
 
-    unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: u32) -> Shape {
-        let mut shape = Shape::Tree;
+    unsafe fn dict(&mut self, dict: *mut ffi::PyObject, depth: u32) -> Step {
+        // SAFETY: the caller's.
+        let values = unsafe {
+            self.entries(dict, |this, key, value| {
+                this.hashed(key.as_ptr(), depth)
+                    .map_err(|stop| stop.within(dict, ".keys()"))?;
+                let shape = this.shape(value.as_ptr(), depth);
+                shape.map_err(|stop| stop.under(dict, key))
+            })
+        };
+        values.map(|values| values.max(Shape::Tree))
+    }
+
+    /// The shape of what `look` makes of the entries of an exact dict.
+    unsafe fn entries(
+        &mut self,
+        dict: *mut ffi::PyObject,
+        mut look: impl FnMut(&mut Self, &Bound<'_, PyAny>, &Bound<'_, PyAny>) -> Step,
+    ) -> Step {
+        let mut shape = Shape::Immutable;
         let mut position = 0;
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         // SAFETY: an exact dict, of which a copy is walked where other threads could change it; both parts are held.
         unsafe {
-            let Some(dict) = snapshot(self.py, walkable(dict)) else {
-                return Shape::Other;
-            };
-            while shape != Shape::Other
-                && ffi::PyDict_Next(
-                    dict.as_ptr(),
-                    &raw mut position,
-                    &raw mut key,
-                    &raw mut value,
-                ) != 0
+            let walked = snapshot(self.py, walkable(dict))?;
+            while ffi::PyDict_Next(
+                walked.as_ptr(),
+                &raw mut position,
+                &raw mut key,
+                &raw mut value,
+            ) != 0
             {
                 let key = Bound::from_borrowed_ptr(self.py, key);
                 let value = Bound::from_borrowed_ptr(self.py, value);
-                if self.shape(key.as_ptr(), depth) != Shape::Immutable {
-                    return Shape::Other;
-                }
-                shape = shape.max(self.shape(value.as_ptr(), depth));
+                shape = shape.max(look(self, &key, &value)?);
             }
         }
-        shape
+        Ok(shape)
+    }
+
+    /// A record that is frozen is as changeable as what it refers to.
+    unsafe fn record(&mut self, object: &Bound<'_, PyAny>, record: &Record, depth: u32) -> Step {
+        let at = object.as_ptr();
+        let mut shape = if record.frozen {
+            Shape::Immutable
+        } else {
+            Shape::Rich
+        };
+        if record.has_dict {
+            let dict = attributes(object)?;
+            // SAFETY: an exact dict, and what is in it.
+            let values = unsafe {
+                self.entries(dict.as_ptr(), |this, name, value| {
+                    let shape = this.shape(value.as_ptr(), depth);
+                    shape.map_err(|stop| stop.within(at, format!(".{name}")))
+                })
+            };
+            shape = shape.max(values?);
+        }
+        for name in &record.slots {
+            let name = name.bind(self.py);
+            if let Some(value) = member(object, name)? {
+                // SAFETY: held.
+                let value = unsafe { self.shape(value.as_ptr(), depth) };
+                shape = shape.max(value.map_err(|stop| stop.within(at, format!(".{name}")))?);
+            }
+        }
+        Ok(enriched(shape))
+    }
+}
+
+/// The `__dict__` of a record.
+pub(crate) fn attributes<'py>(record: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: by its kind, it has one, of an exact type unless somebody replaced it.
+    unsafe {
+        let dict = ffi::PyObject_GenericGetDict(record.as_ptr(), std::ptr::null_mut());
+        let dict = Bound::from_owned_ptr_or_err(record.py(), dict)?;
+        if ffi::PyDict_CheckExact(dict.as_ptr()) == 0 {
+            return Err(PyTypeError::new_err("its __dict__ has a type of its own"));
+        }
+        Ok(dict)
+    }
+}
+
+/// The descriptor of a member that has a place of its own.
+pub(crate) fn descriptor<'py>(
+    record: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let descriptor = record.get_type().getattr(name)?;
+    if descriptor.get_type_ptr() == &raw mut ffi::PyMemberDescr_Type {
+        Ok(descriptor)
+    } else {
+        Err(PyTypeError::new_err("its class has lost a slot"))
+    }
+}
+
+/// What stands in a place of its own, if anything does.
+pub(crate) fn member<'py>(
+    record: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let descriptor = descriptor(record, name)?;
+    // SAFETY: such a descriptor has this slot; null comes with an exception.
+    let value = unsafe {
+        let get = (*descriptor.get_type_ptr())
+            .tp_descr_get
+            .expect("a slot has it");
+        let class = record.get_type_ptr().cast();
+        Bound::from_owned_ptr_or_err(
+            record.py(),
+            get(descriptor.as_ptr(), record.as_ptr(), class),
+        )
+    };
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_instance_of::<PyAttributeError>(record.py()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What has something to copy in it, and is no built-in container itself.
+fn enriched(shape: Shape) -> Shape {
+    match shape {
+        Shape::Immutable => Shape::Immutable,
+        Shape::Tree | Shape::Rich => Shape::Rich,
     }
 }
 
@@ -198,16 +446,10 @@ unsafe fn walkable(dict: *mut ffi::PyObject) -> *mut ffi::PyObject {
     }
 }
 
-/// The snapshot that was made, unless that failed; then there is no exception left.
-unsafe fn snapshot(py: Python<'_>, made: *mut ffi::PyObject) -> Option<Bound<'_, PyAny>> {
+/// The snapshot that was made.
+unsafe fn snapshot(py: Python<'_>, made: *mut ffi::PyObject) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: a new reference, or null with an exception.
-    unsafe {
-        let made = Bound::from_owned_ptr_or_opt(py, made);
-        if made.is_none() {
-            ffi::PyErr_Clear();
-        }
-        made
-    }
+    unsafe { Bound::from_owned_ptr_or_err(py, made) }
 }
 
 /// Exact built-in types that hold no other object, or none that can be changed.
@@ -231,198 +473,11 @@ pub(crate) fn is_atom(class: *mut ffi::PyTypeObject) -> bool {
 }
 
 #[inline]
-fn is_container(class: *mut ffi::PyTypeObject) -> bool {
+pub(crate) fn is_container(class: *mut ffi::PyTypeObject) -> bool {
     class == &raw mut ffi::PyDict_Type
         || class == &raw mut ffi::PyList_Type
         || class == &raw mut ffi::PyTuple_Type
         || class == &raw mut ffi::PySet_Type
         || class == &raw mut ffi::PyFrozenSet_Type
         || class == &raw mut ffi::PyByteArray_Type
-}
-
-/// A copy of a [`Shape::Tree`], which shares its immutable parts. Anything that is not one of the built-in containers is
-/// shared, so the shape must have been [`classify`]'s answer.
-pub(crate) fn copy_tree<'py>(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let py = value.py();
-    // SAFETY: the object is borrowed during the call.
-    match unsafe { copy(py, value.as_ptr(), 0) } {
-        // SAFETY: a reference of our own.
-        Ok(Some(copy)) => Ok(unsafe { Bound::from_owned_ptr(py, copy) }),
-        Ok(None) => Ok(value.to_owned()),
-        Err(Raised) => Err(PyErr::fetch(py)),
-    }
-}
-
-/// An exception is set. It stays with the interpreter, so that the frames of the recursion stay small.
-struct Raised;
-
-#[cold]
-fn raise(py: Python<'_>, text: &'static str) -> Raised {
-    PyRuntimeError::new_err(text).restore(py);
-    Raised
-}
-
-#[cold]
-fn too_deep(py: Python<'_>) -> Raised {
-    raise(py, "a cached value nests deeper than when it was stored")
-}
-
-/// A copy, if it takes one.
-///
-/// # Safety
-/// `object` is live during the call.
-#[inline]
-unsafe fn copy(
-    py: Python<'_>,
-    object: *mut ffi::PyObject,
-    depth: u32,
-) -> Result<Option<*mut ffi::PyObject>, Raised> {
-    // SAFETY: each cast follows a check of the exact type; null comes with an exception.
-    unsafe {
-        let class = ffi::Py_TYPE(object);
-        if class == &raw mut ffi::PyUnicode_Type || class == &raw mut ffi::PyLong_Type {
-            Ok(None)
-        } else if class == &raw mut ffi::PyDict_Type {
-            copy_dict(py, object, depth).map(Some)
-        } else if class == &raw mut ffi::PyList_Type {
-            copy_list(py, object, depth).map(Some)
-        } else if class == &raw mut ffi::PyTuple_Type {
-            copy_tuple(py, object, depth)
-        } else if class == &raw mut ffi::PySet_Type {
-            Ok(Some(made(py, ffi::PySet_New(object))?.into_ptr()))
-        } else if class == &raw mut ffi::PyByteArray_Type {
-            Ok(Some(
-                made(py, ffi::PyByteArray_FromObject(object))?.into_ptr(),
-            ))
-        } else {
-            Ok(None)
-        }
-    }
-}
-
-#[inline]
-unsafe fn made(py: Python<'_>, object: *mut ffi::PyObject) -> Result<Bound<'_, PyAny>, Raised> {
-    // SAFETY: the caller's: a new reference, or null with an exception.
-    unsafe { Bound::from_owned_ptr_or_opt(py, object).ok_or(Raised) }
-}
-
-#[inline(never)]
-unsafe fn copy_dict(
-    py: Python<'_>,
-    dict: *mut ffi::PyObject,
-    depth: u32,
-) -> Result<*mut ffi::PyObject, Raised> {
-    if depth >= MAX_DEPTH {
-        return Err(too_deep(py));
-    }
-    // SAFETY: a live exact dict. Only the new dict is walked. Replacing the value of a key that it has moves nothing in it,
-    // and keeps what the collector tracks right. A value and its key are held while the value is copied.
-    unsafe {
-        let new = made(py, ffi::PyDict_Copy(dict))?;
-        let mut position = 0;
-        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        while ffi::PyDict_Next(
-            new.as_ptr(),
-            &raw mut position,
-            &raw mut key,
-            &raw mut value,
-        ) != 0
-        {
-            if !is_container(ffi::Py_TYPE(value)) {
-                continue;
-            }
-            let key = Bound::from_borrowed_ptr(py, key);
-            let value = Bound::from_borrowed_ptr(py, value);
-            if let Some(part) = copy(py, value.as_ptr(), depth + 1)? {
-                let part = Bound::from_owned_ptr(py, part);
-                if ffi::PyDict_SetItem(new.as_ptr(), key.as_ptr(), part.as_ptr()) < 0 {
-                    return Err(Raised);
-                }
-            }
-        }
-        Ok(new.into_ptr())
-    }
-}
-
-#[inline(never)]
-unsafe fn copy_list(
-    py: Python<'_>,
-    list: *mut ffi::PyObject,
-    depth: u32,
-) -> Result<*mut ffi::PyObject, Raised> {
-    if depth >= MAX_DEPTH {
-        return Err(too_deep(py));
-    }
-    #[cfg(Py_GIL_DISABLED)]
-    // SAFETY: a live exact list; the copy has its own items, and nobody else has it.
-    unsafe {
-        let new = made(py, ffi::PyList_GetSlice(list, 0, ffi::Py_ssize_t::MAX))?;
-        for index in 0..ffi::PyList_GET_SIZE(new.as_ptr()) {
-            let item = made(py, ffi::PyList_GetItemRef(new.as_ptr(), index))?;
-            if let Some(part) = copy(py, item.as_ptr(), depth + 1)?
-                && ffi::PyList_SetItem(new.as_ptr(), index, part) < 0
-            {
-                return Err(Raised);
-            }
-        }
-        Ok(new.into_ptr())
-    }
-    #[cfg(not(Py_GIL_DISABLED))]
-    // SAFETY: a live exact list, whose size is read again for each item; an item is held before anything can run. Slots
-    // that are not filled yet are null, which a list bears.
-    unsafe {
-        let length = ffi::PyList_GET_SIZE(list);
-        let new = made(py, ffi::PyList_New(length))?;
-        for index in 0..length {
-            if index >= ffi::PyList_GET_SIZE(list) {
-                return Err(raise(py, "a cached value was changed while it was copied"));
-            }
-            let item = Bound::from_borrowed_ptr(py, ffi::PyList_GET_ITEM(list, index));
-            let part = match copy(py, item.as_ptr(), depth + 1)? {
-                Some(part) => part,
-                None => item.into_ptr(),
-            };
-            ffi::PyList_SET_ITEM(new.as_ptr(), index, part);
-        }
-        Ok(new.into_ptr())
-    }
-}
-
-/// The tuple itself serves, until an item is met that takes a copy.
-#[inline(never)]
-unsafe fn copy_tuple(
-    py: Python<'_>,
-    tuple: *mut ffi::PyObject,
-    depth: u32,
-) -> Result<Option<*mut ffi::PyObject>, Raised> {
-    if depth >= MAX_DEPTH {
-        return Err(too_deep(py));
-    }
-    // SAFETY: a tuple keeps its items as long as it lives; the new one is nobody else's.
-    unsafe {
-        let length = ffi::PyTuple_GET_SIZE(tuple);
-        for first in 0..length {
-            let Some(part) = copy(py, ffi::PyTuple_GET_ITEM(tuple, first), depth + 1)? else {
-                continue;
-            };
-            let part = Bound::from_owned_ptr(py, part);
-            let new = made(py, ffi::PyTuple_New(length))?;
-            for index in 0..first {
-                let item = ffi::PyTuple_GET_ITEM(tuple, index);
-                ffi::Py_INCREF(item);
-                ffi::PyTuple_SET_ITEM(new.as_ptr(), index, item);
-            }
-            ffi::PyTuple_SET_ITEM(new.as_ptr(), first, part.into_ptr());
-            for index in first + 1..length {
-                let item = ffi::PyTuple_GET_ITEM(tuple, index);
-                let part = copy(py, item, depth + 1)?.unwrap_or_else(|| {
-                    ffi::Py_INCREF(item);
-                    item
-                });
-                ffi::PyTuple_SET_ITEM(new.as_ptr(), index, part);
-            }
-            return Ok(Some(new.into_ptr()));
-        }
-        Ok(None)
-    }
 }

@@ -16,6 +16,8 @@ pub(crate) static ASYNCIO: Lazy = Lazy::new("cachekit._asyncio");
 pub(crate) static RAISED: Lazy = Lazy::new("cachekit._raised");
 /// `collections`, for a named tuple.
 pub(crate) static COLLECTIONS: Lazy = Lazy::new("collections");
+/// What is known of types that are not built in.
+pub(crate) static KINDS: Lazy = Lazy::new("cachekit._kinds");
 /// `inspect`, for what it says of arguments that do not fit.
 pub(crate) static INSPECT: Lazy = Lazy::new("inspect");
 

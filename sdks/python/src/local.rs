@@ -9,16 +9,19 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cachekit_runtime::cache;
-use cachekit_runtime::generated::config::Isolation;
+use cachekit_runtime::error::Error;
 use cachekit_runtime::key::KeyHash;
 use cachekit_runtime::l1::{Item, Limits, Table};
+use cachekit_runtime::native::Writer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::clock;
+use crate::copies::copy_tree;
+use crate::encode::{EncodeFailure, encode_value};
 use crate::guard::attached;
-use crate::isolate::{self, Shape};
+use crate::kept::{Kept, Storage, not_copied};
 use crate::key::{Form, Key, Opaque, of_encoding};
 use crate::ready;
 use crate::shared::Guarded;
@@ -32,6 +35,8 @@ pub(crate) enum Share {
     Same,
     /// A copy.
     Copy,
+    /// As the object of ours around it says.
+    Kept,
     /// The stored awaitable itself, which gives the value.
     Ready,
     /// Not at all: whoever did not make it makes their own.
@@ -75,35 +80,69 @@ impl Value {
         Self::stored(object, share)
     }
 
-    /// A value that was just made: its maker keeps the object, and a copy is stored where callers get their own.
-    pub(crate) fn made(object: Bound<'_, PyAny>, isolation: Isolation) -> Self {
-        if isolation == Isolation::Shared {
-            return Self::stored(object.unbind(), Share::Same);
-        }
-        match isolate::classify(object.as_borrowed()) {
-            Shape::Immutable => Self::stored(object.unbind(), Share::Same),
-            Shape::Other => Self::stored(object.unbind(), Share::Never),
-            Shape::Tree => match isolate::copy_tree(object.as_borrowed()) {
-                Ok(copy) => Self {
-                    object: copy.unbind(),
-                    share: Share::Copy,
-                    original: Some(object.unbind()),
-                },
-                // Somebody changes it: its maker has it nevertheless.
-                Err(_) => Self::stored(object.unbind(), Share::Never),
-            },
+    /// A value that was just made, as `how` has it stored: its maker keeps the object, others get their own.
+    pub(crate) fn as_stored(object: Bound<'_, PyAny>, how: Storage) -> Self {
+        let (stored, share) = match how {
+            Storage::Same => return Self::stored(object.unbind(), Share::Same),
+            Storage::Never(_) => return Self::stored(object.unbind(), Share::Never),
+            Storage::Tree(copy) => (copy, Share::Copy),
+            Storage::Kept(kept) => (kept.into_any(), Share::Kept),
+        };
+        Self {
+            object: stored,
+            share,
+            original: Some(object.unbind()),
         }
     }
 
-    /// What one caller gets.
-    pub(crate) fn hand_out(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    /// The object that was made, for whoever made it.
+    pub(crate) fn own(self) -> Py<PyAny> {
+        self.original.unwrap_or(self.object)
+    }
+
+    /// What one caller gets, or why it gets no copy.
+    pub(crate) fn hand_out(self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Error>> {
         if let Some(original) = self.original {
-            return Ok(original);
+            return Ok(Ok(original));
         }
-        match self.share {
-            Share::Copy => Ok(isolate::copy_tree(self.object.bind_borrowed(py))?.unbind()),
-            Share::Same | Share::Ready | Share::Never => Ok(self.object),
+        let (stored, copy) = match self.share {
+            Share::Same | Share::Ready | Share::Never => return Ok(Ok(self.object)),
+            Share::Copy => {
+                let stored = self.object.bind(py);
+                (stored, copy_tree(stored.as_borrowed()))
+            }
+            Share::Kept => {
+                let kept = self.kept(py)?.get();
+                (kept.stored(py), kept.hand_out(py))
+            }
+        };
+        match copy {
+            Ok(copy) => Ok(Ok(copy.unbind())),
+            Err(error) => not_copied(stored, error).map(Err),
         }
+    }
+
+    /// The bytes of its encoding, behind what was written.
+    pub(crate) fn encode(&self, py: Python<'_>, out: &mut Writer) -> Result<(), EncodeFailure> {
+        if self.share == Share::Kept {
+            let kept = self.kept(py).map_err(EncodeFailure::Raised)?;
+            kept.get().encode(py, out)
+        } else {
+            encode_value(self.object.bind_borrowed(py), out)
+        }
+    }
+
+    fn weight(&self, py: Python<'_>) -> u64 {
+        if self.share == Share::Kept
+            && let Ok(kept) = self.kept(py)
+        {
+            return kept.get().weight();
+        }
+        weigh(self.object.bind_borrowed(py))
+    }
+
+    fn kept<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, Kept>> {
+        Ok(self.object.bind(py).cast::<Kept>()?)
     }
 }
 
@@ -333,7 +372,7 @@ impl Local {
         // SAFETY: attached.
         let py = unsafe { Python::assume_attached() };
         let item = Item {
-            weight: weigh(value.object.bind_borrowed(py)),
+            weight: value.weight(py),
             expires: lifetime.map(|lifetime| now.after(lifetime)),
             key,
             value,
@@ -378,7 +417,7 @@ impl Local {
         }
         let now = clock::now();
         let (value, weight) = attached(|py| {
-            let weight = weigh(value.object.bind_borrowed(py));
+            let weight = value.weight(py);
             (self.as_awaited(py, value), weight)
         });
         let item = Item {

@@ -85,7 +85,7 @@ impl Tiers {
             (Operation::Put, Some(value)) => {
                 done(py, run(py, Box::pin(core.cache.set(lookup, value)))?)
             }
-            (Operation::Peek, _) => peeked(py, run(py, Box::pin(core.cache.get(lookup)))?),
+            (Operation::Peek, _) => peeked(py, self, run(py, Box::pin(core.cache.get(lookup)))?),
             _ => removed(py, run(py, Box::pin(core.cache.remove(lookup)))?),
         }
     }
@@ -190,10 +190,13 @@ pub(crate) fn removed(py: Python<'_>, outcome: Result<bool, Error>) -> PyResult<
 /// What `peek()` returns.
 pub(crate) fn peeked(
     py: Python<'_>,
+    tiers: &Tiers,
     outcome: Result<Option<Served<Value>>, Error>,
 ) -> PyResult<Py<PyAny>> {
     match outcome.map_err(|error| errors::raise(py, error))? {
-        Some(served) => served.value.hand_out(py),
+        Some(served) => Ok(tiers
+            .hand_out(py, served.value)?
+            .unwrap_or_else(|| py.None())),
         None => Ok(py.None()),
     }
 }

@@ -103,10 +103,11 @@ pub(crate) unsafe fn load(
             return Some(result);
         }
         let class = ffi::Py_TYPE(result);
-        let shareable = is_atom(class)
-            || (tiers.options.isolation == Isolation::Shared
-                && (*class).tp_iternext.is_none()
-                && (*class).tp_as_async.is_null());
+        let shareable = match tiers.options.isolation {
+            Isolation::Shared => (*class).tp_iternext.is_none() && (*class).tp_as_async.is_null(),
+            Isolation::Sealed => false,
+            _ => is_atom(class),
+        };
         match note {
             Some(note) if shareable && note.lead.is_none() => {
                 tiers.counters.alone_ok.add_one();
@@ -187,7 +188,7 @@ unsafe fn finish(
                 lead.finish(Ok(value.clone()));
             }
         }
-        value.hand_out(py)
+        Ok(value.own())
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `_decorate.py` has checked every value; a wrong type here is a defect of that file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cachekit_runtime::error::{Error, ErrorCode};
@@ -13,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors;
+use crate::kept::Rules;
 
 /// Settings by name.
 pub(crate) struct Settings<'a, 'py>(pub(crate) &'a Bound<'py, PyDict>);
@@ -39,6 +41,15 @@ impl<'py> Settings<'_, 'py> {
             .map(Bound::unbind))
     }
 
+    /// How callers are kept apart.
+    pub(crate) fn rules(&self, isolation: Isolation) -> PyResult<Arc<Rules>> {
+        let immutable = match self.object("immutable")? {
+            Some(types) => types.extract(self.0.py())?,
+            None => Vec::new(),
+        };
+        Ok(Rules::new(isolation, immutable, self.object("copy")?))
+    }
+
     /// All that the runtime wants to know.
     pub(crate) fn options(&self) -> PyResult<Options> {
         let py = self.0.py();
@@ -63,6 +74,7 @@ impl<'py> Settings<'_, 'py> {
         options.isolation = match self.get::<String>("isolation")?.as_str() {
             "shared" => Isolation::Shared,
             "copy" => Isolation::Copy,
+            "sealed" => Isolation::Sealed,
             other => return Err(unknown(py, "isolation", other)),
         };
         options.remote_timeout = seconds(self.get("remote_timeout")?, "remote_timeout")?;

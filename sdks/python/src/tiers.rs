@@ -9,11 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cachekit_runtime::cache::{Builder, Cache, Lookup, Source};
 use cachekit_runtime::driver::Caller;
 use cachekit_runtime::driver::blocking::Blocking;
-use cachekit_runtime::error::{Error, ErrorCode};
 use cachekit_runtime::generated::config::Options;
 use cachekit_runtime::key::Identity;
 use cachekit_runtime::l1::Limits;
-use cachekit_runtime::native::Writer;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -22,9 +20,9 @@ use crate::arguments::{Frame, Plan, Receiver, Unbound};
 use crate::backend::Backend;
 use crate::codec::Native;
 use crate::counters::Counters;
-use crate::encode::{EncodeFailure, encode_value};
 use crate::function::CallArgs;
 use crate::guard::attached;
+use crate::kept::{Rules, Storage};
 use crate::load::{Answer, Level, Raised, answer, check_stack, run};
 use crate::local::{CallKey, Local, Share, Shelf, Value, cannot_be_weak};
 use crate::lookup::{BoundCall, InUse, Keyless, Located};
@@ -66,6 +64,7 @@ pub(crate) struct Tiers {
     name: FunctionName,
     in_use: Arc<InUse>,
     pub(crate) alone: Alone,
+    rules: Arc<Rules>,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
 }
@@ -147,6 +146,7 @@ impl Tiers {
             local,
             wrapped: wrapped.clone().unbind(),
             given: given.copy()?.unbind(),
+            rules: settings.rules(options.isolation)?,
             notices: Notices::new(name.qualified.clone(), options.strict, options.l1),
             options,
             plan,
@@ -176,6 +176,7 @@ impl Tiers {
             visit(held.as_ptr());
         }
         self.plan.each_object(&mut visit);
+        self.rules.each_object(&mut visit);
         // SAFETY: by the contract above.
         unsafe { self.local.each_object(visit) };
     }
@@ -186,6 +187,14 @@ impl Tiers {
             ready(py, object)
         } else {
             Ok(object)
+        }
+    }
+
+    /// What a caller gets of a value; nothing where that takes a copy and copying raises, which is said once.
+    pub(crate) fn hand_out(&self, py: Python<'_>, value: Value) -> PyResult<Option<Py<PyAny>>> {
+        match value.hand_out(py)? {
+            Ok(object) => Ok(Some(object)),
+            Err(reason) => self.notices.value(py, reason).map(|()| None),
         }
     }
 
@@ -201,8 +210,10 @@ impl Tiers {
         match self.entry(py, args, true, self.options.strict)? {
             Entry::Found(value) => {
                 self.counters.l1_hits.add_one();
-                let object = value.hand_out(py)?;
-                self.answer(py, object)
+                match self.hand_out(py, value)? {
+                    Some(object) => self.answer(py, object),
+                    None => self.pass(py, args),
+                }
             }
             Entry::None => self.pass(py, args),
             Entry::Missing(located) if self.is_async => {
@@ -395,7 +406,7 @@ impl Tiers {
         });
         let codec = Native {
             max_value_bytes: options.max_value_bytes,
-            isolation: options.isolation,
+            rules: Arc::clone(&self.rules),
         };
         let cache = Builder::new(identity, options)
             .notice(Board(Arc::clone(&self.notices)))
@@ -458,7 +469,10 @@ impl Tiers {
         match answer(py, outcome)? {
             Answer::Value(value, from) => {
                 self.count(from);
-                value.hand_out(py)
+                match self.hand_out(py, value)? {
+                    Some(object) => Ok(object),
+                    None => self.pass(py, args),
+                }
             }
             Answer::Unshared => self.pass(py, args),
         }
@@ -498,11 +512,15 @@ impl Tiers {
     /// What the function returned, as it is stored.
     pub(crate) fn made(&self, object: Bound<'_, PyAny>) -> PyResult<Value> {
         let py = object.py();
-        let value = Value::made(object, self.options.isolation);
-        if value.share == Share::Never && self.options.l1 {
-            self.notices.value(py, why_never(value.object.bind(py)))?;
+        match Storage::of(&object, &self.rules)? {
+            Storage::Never(reason) => {
+                if self.options.l1 {
+                    self.notices.value(py, reason)?;
+                }
+                Ok(Value::stored(object.unbind(), Share::Never))
+            }
+            how => Ok(Value::as_stored(object, how)),
         }
-        Ok(value)
     }
 
     /// Results that can be consumed once cannot be cached.
@@ -534,30 +552,6 @@ impl Tiers {
         };
         Err(errors::not_cacheable(object.py(), self.qualified(), reason))
     }
-}
-
-/// Why callers cannot get copies of a value: by the part of it that has no encoding either, if there is one.
-fn why_never(object: &Bound<'_, PyAny>) -> Error {
-    let mut out = Writer::with_capacity(256, usize::MAX);
-    let (path, type_name, reason) = if let Err(EncodeFailure::Refused(refused)) =
-        encode_value(object.as_borrowed(), &mut out)
-    {
-        let reason = "which nobody can copy for them cheaply and safely";
-        (refused.path, refused.type_name, reason)
-    } else {
-        let reason = "in which one container is met twice, or which changes while it is copied";
-        (String::new(), crate::failure::type_name(object), reason)
-    };
-    Error::new(ErrorCode::ValueUnsupported)
-        .with("path", format_args!("result{path}"))
-        .with("type", type_name)
-        .with(
-            "reason",
-            format_args!(
-                "callers get copies of what is cached, {reason}; return built-in values, or share the object itself \
-                 with isolation=\"shared\""
-            ),
-        )
 }
 
 /// Moves what belongs to this thread through the runtime, which polls on the thread that called it.

@@ -1,13 +1,18 @@
 //! Functions of the extension that only its own tests call: the codec and the copy without a cache around them.
 
+use std::sync::Arc;
+
+use cachekit_runtime::generated::config::Isolation;
 use cachekit_runtime::native::Writer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::copies::{copy_rich, copy_tree};
 use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::{EncodeFailure, Locals, encode_key_arg, encode_value};
 use crate::isolate::{self, Shape};
+use crate::kept::Rules;
 use crate::weight;
 
 const LIMIT: usize = 256 << 20;
@@ -84,15 +89,32 @@ fn _same_keys(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> PyResult<bool
 
 #[pyfunction]
 fn _copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    isolate::copy_tree(value.as_borrowed())
+    let rules = no_rules();
+    match classified(value, &rules)? {
+        Some(Shape::Rich) => copy_rich(value.as_borrowed(), &rules),
+        _ => copy_tree(value.as_borrowed()),
+    }
 }
 
 #[pyfunction]
-fn _classify(value: &Bound<'_, PyAny>) -> &'static str {
-    match isolate::classify(value.as_borrowed()) {
-        Shape::Immutable => "immutable",
-        Shape::Tree => "tree",
-        Shape::Other => "other",
+fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
+    Ok(match classified(value, &no_rules())? {
+        Some(Shape::Immutable) => "immutable",
+        Some(Shape::Tree) => "tree",
+        Some(Shape::Rich) => "rich",
+        None => "other",
+    })
+}
+
+fn no_rules() -> Arc<Rules> {
+    Rules::new(Isolation::Copy, Vec::new(), None)
+}
+
+fn classified(value: &Bound<'_, PyAny>, rules: &Rules) -> PyResult<Option<Shape>> {
+    match isolate::classify(value, rules) {
+        Ok((shape, _)) => Ok(Some(shape)),
+        Err(EncodeFailure::Raised(error)) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -52,7 +52,8 @@ class Colour(enum.Enum):
         ({Lock()}, "other"),
         (frozenset([Lock()]), "other"),
         (MyList(), "other"),
-        (Point(1, 2), "other"),
+        (Point(1, 2), "immutable"),
+        (Point(1, [2]), "rich"),
         (collections.OrderedDict(), "other"),
     ],
 )
@@ -184,7 +185,7 @@ def test_a_result_that_changes_while_it_is_copied_still_reaches_its_caller() -> 
 
     gc.callbacks.append(change)
     try:
-        with pytest.warns(CacheKitWarning, match="which changes while it is copied"):
+        with pytest.warns(CacheKitWarning, match="copying it raised RuntimeError"):
             result = function(10_000)
     finally:
         gc.callbacks.remove(change)

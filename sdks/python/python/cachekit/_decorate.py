@@ -29,7 +29,8 @@ ASYNC_GENERATOR = 0x200
 def decorate(function: Any, preset: str, given: dict[str, Any]) -> Any:
     """`function` cached as `preset` and `given` say; without a function, the decorator that does so."""
     options = decide(preset, given)
-    _check_key(options.get("key"))
+    _check_plain("key", options.get("key"), "is the key")
+    _check_plain("copy", options.get("copy"), "is the copy")
     if function is not None:
         return _wrap(function, options)
     # Here too, so that the error names the line of the decorator.
@@ -91,13 +92,13 @@ def _check(function: Any) -> bool:
     return bool(flags & COROUTINE) or _is_marked(inner)
 
 
-def _check_key(key: Any) -> None:
-    """An error if the result of `key` would be something to await or to iterate, another one at each call."""
-    code = getattr(_innermost(key), "__code__", None)
+def _check_plain(option: str, function: Any, what: str) -> None:
+    """An error if the result of `function` would be something to await or to iterate, another one at each call."""
+    code = getattr(_innermost(function), "__code__", None)
     flags = code.co_flags if code is not None else 0
     if flags & (GENERATOR | COROUTINE | ITERABLE_COROUTINE | ASYNC_GENERATOR):
-        reason = "it must be a plain function, since its result is the key"
-        raise make_error("option_invalid", option="key", value=repr(key), reason=reason)
+        reason = f"it must be a plain function, since its result {what}"
+        raise make_error("option_invalid", option=option, value=repr(function), reason=reason)
 
 
 def _innermost(function: Any) -> Any:

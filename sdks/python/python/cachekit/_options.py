@@ -48,6 +48,10 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
         except Invalid as reason:
             raise _invalid(name, value, reason) from None
     _apply_limits(decided, given)
+    for name in ("immutable", "copy"):
+        if name in given and decided["isolation"] != "copy":
+            why = f"it says how callers get copies, and isolation is {decided['isolation']!r}; add isolation='copy'"
+            raise _invalid(name, given[name], why)
     if not decided["remote"] and given.get("backend") is not None:
         raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
     return decided
@@ -147,6 +151,21 @@ def _callable(_: Option, value: Any) -> tuple[bool, Any]:
     return callable(value), value
 
 
+def _type(option: Option, value: Any) -> tuple[bool, Any]:
+    if not isinstance(value, type):
+        return False, None
+    return _types(option, (value,))
+
+
+def _types(_: Option, value: Any) -> tuple[bool, Any]:
+    if not isinstance(value, tuple) or not all(isinstance(kind, type) for kind in value):
+        return False, None
+    for kind in value:
+        if kind in _CONTAINERS:
+            raise Invalid(f"{kind.__name__} can be changed; share the whole result with isolation='shared'")
+    return True, value
+
+
 def _mapping(_: Option, value: Any) -> tuple[bool, Any]:
     return isinstance(value, dict), value
 
@@ -164,9 +183,13 @@ _CONVERTERS = {
     "bool": _bool,
     "Literal": _literal,
     "Callable": _callable,
+    "type": _type,
+    "tuple": _types,
     "L1Limits": _mapping,
     "Backend": _object,
 }
+
+_CONTAINERS = (list, dict, set, bytearray, tuple, frozenset)
 
 _NAMES = {
     "float": "a number",
@@ -175,6 +198,8 @@ _NAMES = {
     "str": "a str",
     "bool": "True or False",
     "Callable": "a function",
+    "type": "a type",
+    "tuple": "a tuple of types",
     "L1Limits": "a mapping with max_entries or max_bytes",
     "Backend": "a Backend",
 }

@@ -85,7 +85,7 @@ OPTIONS: dict[str, Option] = {
     "max_entries": Option("max_entries", ("int",), unit="entries", minimum=1, maximum=1000000000),
     "max_bytes": Option("max_bytes", ("int",), unit="bytes", minimum=1, maximum=1000000000000),
     "strict": Option("strict", ("bool",)),
-    "isolation": Option("isolation", ("Literal",), choices=("shared", "copy")),
+    "isolation": Option("isolation", ("Literal",), choices=("shared", "copy", "sealed")),
     "remote_timeout": Option("remote_timeout", ("float", "timedelta"), unit="s", minimum=0.001, maximum=60),
     "remote": Option("remote", ("bool",), keyword=False),
     "envelope": Option("envelope", ("str",), keyword=False),
@@ -101,6 +101,8 @@ OPTIONS: dict[str, Option] = {
         env_scale=1048576,
     ),
     "monitoring": Option("monitoring", ("Literal",), keyword=False, choices=("off", "counters", "full")),
+    "immutable": Option("immutable", ("type", "tuple")),
+    "copy": Option("copy", ("Callable",)),
 }
 
 PRESETS: dict[str, dict[str, object]] = {

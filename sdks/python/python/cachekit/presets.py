@@ -75,8 +75,10 @@ class Cache:
         max_entries: int = 10000,
         max_bytes: int = 268435456,
         strict: bool = False,
-        isolation: Literal["shared", "copy"] = "copy",
+        isolation: Literal["shared", "copy", "sealed"] = "copy",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -101,10 +103,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `False`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"copy"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"copy"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "default", options)
 
@@ -131,8 +138,10 @@ class Cache:
         max_entries: int = 10000,
         max_bytes: int = 268435456,
         strict: bool = True,
-        isolation: Literal["shared", "copy"] = "copy",
+        isolation: Literal["shared", "copy", "sealed"] = "copy",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -157,10 +166,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `True`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"copy"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"copy"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "dev", options)
 
@@ -187,8 +201,10 @@ class Cache:
         max_entries: int = 256,
         max_bytes: int = 268435456,
         strict: bool = False,
-        isolation: Literal["shared", "copy"] = "shared",
+        isolation: Literal["shared", "copy", "sealed"] = "shared",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -213,10 +229,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `False`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"shared"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"shared"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "local", options)
 
@@ -243,8 +264,10 @@ class Cache:
         max_entries: int = 10000,
         max_bytes: int = 268435456,
         strict: bool = False,
-        isolation: Literal["shared", "copy"] = "shared",
+        isolation: Literal["shared", "copy", "sealed"] = "shared",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -269,10 +292,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `False`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"shared"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"shared"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "minimal", options)
 
@@ -299,8 +327,10 @@ class Cache:
         max_entries: int = 10000,
         max_bytes: int = 268435456,
         strict: bool = False,
-        isolation: Literal["shared", "copy"] = "copy",
+        isolation: Literal["shared", "copy", "sealed"] = "copy",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
         """Services with users: checksums, compression, full metrics.
@@ -325,10 +355,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `False`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"copy"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"copy"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "production", options)
 
@@ -355,8 +390,10 @@ class Cache:
         max_entries: int = 10000,
         max_bytes: int = 268435456,
         strict: bool = True,
-        isolation: Literal["shared", "copy"] = "copy",
+        isolation: Literal["shared", "copy", "sealed"] = "copy",
         remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -381,10 +418,15 @@ class Cache:
                 1000000000000 bytes. Default: 268435456 bytes.
             strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
                 function. Default: `True`.
-            isolation: Whether callers share one object or get their own. One of `"shared"`, `"copy"`. Default:
-                `"copy"`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"copy"`.
             remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
                 on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
         """
         return decorate(function, "test", options)
 

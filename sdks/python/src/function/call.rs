@@ -148,7 +148,12 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
                     if share == Share::Same {
                         return object;
                     }
-                    return hand_out(tiers, object, share);
+                    let call = CallArgs {
+                        args,
+                        given,
+                        kwnames,
+                    };
+                    return hand_out(tiers, object, share, call);
                 }
             }
         }
@@ -208,7 +213,7 @@ pub(super) unsafe extern "C" fn vectorcall(
                 if share == Share::Ready || (share == Share::Same && !tiers.is_async) {
                     return object;
                 }
-                return hand_out(tiers, object, share);
+                return hand_out(tiers, object, share, call);
             }
             quick::load(tiers, call, hash, receiver, parts).unwrap_or_else(|| slow(function, call))
         }
@@ -219,12 +224,19 @@ pub(super) unsafe extern "C" fn vectorcall(
 ///
 /// # Safety
 /// Attached, and the object is a reference that is given away.
-unsafe fn hand_out(tiers: &Tiers, object: *mut ffi::PyObject, share: Share) -> *mut ffi::PyObject {
+unsafe fn hand_out(
+    tiers: &Tiers,
+    object: *mut ffi::PyObject,
+    share: Share,
+    args: CallArgs,
+) -> *mut ffi::PyObject {
     guard::object(|py| {
         // SAFETY: by the contract above.
         let value = unsafe { Value::found(py, object, share) };
-        let object = value.hand_out(py)?;
-        tiers.answer(py, object)
+        match tiers.hand_out(py, value)? {
+            Some(object) => tiers.answer(py, object),
+            None => tiers.pass(py, args),
+        }
     })
 }
 

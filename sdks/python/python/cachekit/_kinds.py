@@ -1,0 +1,204 @@
+"""How values of a type that is not built in can be given to several callers, who must not see what others do to theirs.
+
+Asked once a type. Nothing is imported for it: whoever has an array has imported numpy, so its module is where every
+import leaves it. A type counts if it is that very type; what a subclass adds is known to its author alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import MemberDescriptorType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Union
+
+    # Members of a frozen or changeable record; a look at one object and the function that copies it; or a word.
+    Kind = Union[tuple[tuple[str, ...], bool, bool], tuple[Callable[[Any], Any], Callable[[Any], Any]], str, None]
+
+IMMUTABLE = "immutable"
+NAMED_TUPLE = "named tuple"
+
+_IMMUTABLE = {
+    "fractions": ("Fraction",),
+    "ipaddress": ("IPv4Address", "IPv4Interface", "IPv4Network", "IPv6Address", "IPv6Interface", "IPv6Network"),
+    "pathlib": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
+    "re": ("Pattern",),
+    "types": ("GenericAlias",),
+    "typing": ("_GenericAlias",),
+}
+
+# Who defines one of these has said how it is to be copied, or that it must not be.
+_OWN_WAYS = ("__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__del__")
+_HEAP_TYPE = 1 << 9
+_POINTER = tuple.__itemsize__
+
+
+def kind_of(cls: type) -> Kind:
+    """What is known of exactly `cls`; nothing if its objects cannot be given to several callers."""
+    library = _LIBRARIES.get(cls.__module__.partition(".")[0])
+    known = library(cls) if library is not None else None
+    if known is not None:
+        return known
+    for module, names in _IMMUTABLE.items():
+        if cls.__name__ in names and getattr(sys.modules.get(module), cls.__name__, None) is cls:
+            return IMMUTABLE
+    if _is_named_tuple(cls):
+        return NAMED_TUPLE
+    return _record(cls)
+
+
+def _is_named_tuple(cls: type) -> bool:
+    own = vars(cls)
+    plain = cls.__bases__[0] is tuple and cls.__dictoffset__ == 0
+    return plain and "_fields" in own and "_make" in own and own.get("__slots__") == ()
+
+
+def _record(cls: type) -> Kind:
+    """The members of a dataclass, an attrs class or a pydantic model."""
+    own = vars(cls)
+    model = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
+    fields: Iterable[str] = ()
+    if "__dataclass_fields__" in own:
+        fields = own["__dataclass_fields__"]
+        frozen = own["__dataclass_params__"].frozen
+    elif "__attrs_attrs__" in own:
+        fields = [field.name for field in own["__attrs_attrs__"]]
+        frozen = getattr(cls.__setattr__, "__name__", None) == "_frozen_setattrs"
+    elif model is not None and issubclass(cls, model):
+        # Its private attributes can be changed whatever it says.
+        frozen = False
+    else:
+        return None
+    if type(cls).__getattribute__ is not type.__getattribute__ or not _copies_as_usual(cls, model):
+        return None
+    bases = cls.__mro__[:-1]
+    slots = [name for base in bases for name, member in vars(base).items() if type(member) is MemberDescriptorType]
+    if len(set(slots)) < len(slots) or any(type(getattr(cls, name)) is not MemberDescriptorType for name in slots):
+        return None
+    # What a base in C keeps beside that, nobody can see.
+    known = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
+    if cls.__itemsize__ or cls.__basicsize__ > known or not all(base.__flags__ & _HEAP_TYPE for base in bases):
+        return None
+    return tuple(slots), cls.__dictoffset__ != 0, frozen and not _remembers(bases, slots, fields)
+
+
+def _copies_as_usual(cls: type, model: type | None) -> bool:
+    for name in _OWN_WAYS:
+        definer = next((base for base in cls.__mro__ if name in vars(base)), object)
+        if definer is not object and definer is not model:
+            return False
+    return True
+
+
+def _remembers(bases: tuple[type, ...], slots: list[str], fields: Iterable[str]) -> bool:
+    """Whether its objects note down what they compute, though nobody can set their fields."""
+    cached_property = getattr(sys.modules.get("functools"), "cached_property", ())
+    if not {*slots} <= {*fields, "_attrs_cached_hash"}:
+        return True
+    return any(isinstance(member, cached_property) for base in bases for member in vars(base).values())
+
+
+# Of the libraries: a look at one object gives the objects in it, which must be immutable since a copy shares them, and
+# how many bytes it holds that nobody else counts; or nothing, if it has a part that cannot be seen.
+
+
+def _method(cls: Any, name: str) -> Callable[[Any], Any]:
+    return getattr(cls, name)  # type: ignore[no-any-return]
+
+
+def _numpy(cls: type) -> Kind:
+    numpy = sys.modules["numpy"]
+    if cls is numpy.ndarray:
+        return _look_at_array, _method(cls, "__copy__")
+    if issubclass(cls, numpy.generic) and not issubclass(cls, (numpy.void, numpy.object_)):
+        return IMMUTABLE if cls.__module__ == "numpy" else None
+    return None
+
+
+def _look_at_array(array: Any) -> Any:
+    if not array.dtype.hasobject:
+        return [], 0
+    if array.dtype.kind != "O":
+        return None
+    parts = array.ravel().tolist()
+    return parts, sum(map(sys.getsizeof, parts))
+
+
+def _pandas(cls: type) -> Kind:
+    pandas = sys.modules["pandas"]
+    if cls is pandas.DataFrame:
+        return _look_at_frame, _copy_frame
+    if cls is pandas.Series:
+        return _look_at_series, _copy_series
+    if issubclass(cls, pandas.Index):
+        return _look_at_index, _copy_index
+    scalars = (pandas.Timestamp, pandas.Timedelta, pandas.Period, pandas.Interval, type(pandas.NaT), type(pandas.NA))
+    return IMMUTABLE if cls in scalars else None
+
+
+def _look_at_frame(frame: Any) -> Any:
+    parts = _attributes(frame) + _objects(frame.index) + _objects(frame.columns)
+    for position, dtype in enumerate(frame.dtypes.tolist()):
+        if dtype.kind == "O":
+            parts += frame.iloc[:, position].tolist()
+    return parts, int(frame.memory_usage(index=True, deep=True).sum())
+
+
+def _look_at_series(series: Any) -> Any:
+    parts = [*_attributes(series), series.name, *_objects(series.index), *_objects(series)]
+    return parts, int(series.memory_usage(index=True, deep=True))
+
+
+def _look_at_index(index: Any) -> Any:
+    return [*index.names, *_objects(index)], int(index.memory_usage(deep=True))
+
+
+def _attributes(frame: Any) -> list[Any]:
+    return [part for pair in frame.attrs.items() for part in pair]
+
+
+def _objects(column: Any) -> list[Any]:
+    return list(column.tolist()) if column.dtype.kind == "O" else []
+
+
+def _copy_frame(frame: Any) -> Any:
+    copy = frame.copy(deep=True)
+    # Some versions have a copy share the bytes of its labels.
+    copy.index = frame.index.copy(deep=True)
+    copy.columns = frame.columns.copy(deep=True)
+    return copy
+
+
+def _copy_series(series: Any) -> Any:
+    copy = series.copy(deep=True)
+    copy.index = series.index.copy(deep=True)
+    return copy
+
+
+def _copy_index(index: Any) -> Any:
+    return index.copy(deep=True)
+
+
+def _polars(cls: type) -> Kind:
+    polars = sys.modules["polars"]
+    if cls is polars.LazyFrame:
+        return IMMUTABLE
+    if cls is polars.DataFrame:
+        return _look_at_columns, _method(cls, "clone")
+    if cls is polars.Series:
+        return _look_at_column, _method(cls, "clone")
+    return None
+
+
+def _look_at_columns(frame: Any) -> Any:
+    opaque = sys.modules["polars"].Object
+    return None if any(dtype == opaque for dtype in frame.dtypes) else ([], int(frame.estimated_size()))
+
+
+def _look_at_column(series: Any) -> Any:
+    return None if series.dtype == sys.modules["polars"].Object else ([], int(series.estimated_size()))
+
+
+_LIBRARIES: dict[str, Callable[[type], Kind]] = {"numpy": _numpy, "pandas": _pandas, "polars": _polars}

@@ -1,0 +1,258 @@
+//! Values that take more than a structural copy, and what their function says about copies.
+//!
+//! The table holds an object of ours around such a value, which knows how another caller gets it. So the entries of plain
+//! values are as small, and their hits as quick, as if these did not exist.
+
+use std::sync::Arc;
+
+use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::generated::config::Isolation;
+use cachekit_runtime::native::Writer;
+use pyo3::PyTraverseError;
+use pyo3::ffi;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+use crate::copies::{copy_rich, copy_tree};
+use crate::decode::{DecodeFailure, decode_value};
+use crate::encode::{EncodeFailure, encode_value};
+use crate::errors;
+use crate::failure::type_name;
+use crate::isolate::{self, Shape};
+use crate::types::must_propagate;
+use crate::weight::weigh;
+
+/// How a function isolates its callers.
+pub(crate) struct Rules {
+    pub(crate) isolation: Isolation,
+    /// Types whose instances its author says nobody changes.
+    immutable: Vec<Py<PyType>>,
+    /// The author's own way to copy.
+    copy: Option<Py<PyAny>>,
+}
+
+impl Rules {
+    pub(crate) fn new(
+        isolation: Isolation,
+        immutable: Vec<Py<PyType>>,
+        copy: Option<Py<PyAny>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            isolation,
+            immutable,
+            copy,
+        })
+    }
+
+    /// Whether instances of `class` are to be shared. Runs no Python code.
+    pub(crate) fn is_immutable(&self, class: *mut ffi::PyTypeObject) -> bool {
+        // SAFETY: live types.
+        self.immutable
+            .iter()
+            .any(|known| unsafe { ffi::PyType_IsSubtype(class, known.as_ptr().cast()) } != 0)
+    }
+
+    /// Shows the collector what is held here.
+    pub(crate) fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
+        for class in &self.immutable {
+            visit(class.as_ptr());
+        }
+        if let Some(copy) = &self.copy {
+            visit(copy.as_ptr());
+        }
+    }
+}
+
+/// How a caller gets a kept value.
+enum Way {
+    /// By a copy along its structure.
+    Copied,
+    /// By the author's function.
+    Asked,
+    /// Out of its encoding.
+    Decoded,
+}
+
+/// A value as the table holds it.
+#[pyclass(frozen, module = "cachekit._native")]
+pub(crate) struct Kept {
+    stored: Py<PyAny>,
+    way: Way,
+    rules: Arc<Rules>,
+    weight: u64,
+}
+
+#[pymethods]
+impl Kept {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.stored)
+    }
+}
+
+/// How a value that was just made is stored.
+pub(crate) enum Storage {
+    /// As it is.
+    Same,
+    /// As a plain copy, which hits copy again.
+    Tree(Py<PyAny>),
+    /// Like this.
+    Kept(Py<Kept>),
+    /// Not at all.
+    Never(Error),
+}
+
+impl Storage {
+    /// What `rules` make of `value`.
+    pub(crate) fn of(value: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> PyResult<Self> {
+        match rules.isolation {
+            Isolation::Shared => Ok(Self::Same),
+            Isolation::Sealed => Self::sealed(value, rules),
+            _ => Self::copied(value, rules),
+        }
+    }
+
+    /// For a value that was decoded from `bytes` just now.
+    pub(crate) fn of_decoded(
+        value: &Bound<'_, PyAny>,
+        bytes: &[u8],
+        rules: &Arc<Rules>,
+    ) -> PyResult<Self> {
+        if rules.isolation == Isolation::Sealed {
+            return Kept::sealed(value.py(), bytes, rules);
+        }
+        Self::of(value, rules)
+    }
+
+    fn sealed(value: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> PyResult<Self> {
+        let mut out = Writer::with_capacity(256, usize::MAX);
+        match encode_value(value.as_borrowed(), &mut out) {
+            Ok(()) => Kept::sealed(value.py(), out.as_bytes(), rules),
+            Err(failure) => failure.value_error("result").map(Self::Never),
+        }
+    }
+
+    fn copied(value: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> PyResult<Self> {
+        let py = value.py();
+        let known = match isolate::classify(value, rules) {
+            Ok((Shape::Immutable, _)) => return Ok(Self::Same),
+            Ok(known) => Some(known),
+            Err(failure) if rules.copy.is_none() => {
+                return unshaped(value, failure).map(Self::Never);
+            }
+            Err(EncodeFailure::Raised(error)) if must_propagate(py, &error) => return Err(error),
+            Err(_) => None,
+        };
+        let how = match (&rules.copy, known) {
+            (Some(copy), _) => copy
+                .bind(py)
+                .call1((value,))
+                .and_then(|stored| Kept::around(&stored, Way::Asked, rules, 0)),
+            (None, Some((Shape::Rich, bytes))) => copy_rich(value.as_borrowed(), rules)
+                .and_then(|stored| Kept::around(&stored, Way::Copied, rules, bytes)),
+            (None, _) => copy_tree(value.as_borrowed()).map(|stored| Self::Tree(stored.unbind())),
+        };
+        how.or_else(|error| not_copied(value, error).map(Self::Never))
+    }
+}
+
+impl Kept {
+    fn around(
+        stored: &Bound<'_, PyAny>,
+        way: Way,
+        rules: &Arc<Rules>,
+        bytes: u64,
+    ) -> PyResult<Storage> {
+        let kept = Self {
+            stored: stored.clone().unbind(),
+            way,
+            rules: Arc::clone(rules),
+            weight: weigh(stored.as_borrowed()).saturating_add(bytes),
+        };
+        Py::new(stored.py(), kept).map(Storage::Kept)
+    }
+
+    fn sealed(py: Python<'_>, bytes: &[u8], rules: &Arc<Rules>) -> PyResult<Storage> {
+        Self::around(PyBytes::new(py, bytes).as_any(), Way::Decoded, rules, 0)
+    }
+
+    /// How many bytes it takes, estimated.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// What is kept of the value.
+    pub(crate) fn stored<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
+        self.stored.bind(py)
+    }
+
+    /// What one caller gets.
+    pub(crate) fn hand_out<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let stored = self.stored.bind(py);
+        match (&self.way, &self.rules.copy) {
+            (Way::Decoded, _) => {
+                decode_value(py, stored.cast::<PyBytes>()?.as_bytes()).map_err(|failure| {
+                    match failure {
+                        DecodeFailure::Corrupt(error) => errors::raise(py, error),
+                        DecodeFailure::Raised(error) => error,
+                    }
+                })
+            }
+            (Way::Asked, Some(copy)) => copy.bind(py).call1((stored,)),
+            _ => copy_rich(stored.as_borrowed(), &self.rules),
+        }
+    }
+
+    /// Its encoding.
+    pub(crate) fn encode(&self, py: Python<'_>, out: &mut Writer) -> Result<(), EncodeFailure> {
+        let stored = self.stored.bind_borrowed(py);
+        match &self.way {
+            Way::Decoded => {
+                let bytes = stored.cast::<PyBytes>().map_err(PyErr::from);
+                let bytes = bytes.map_err(EncodeFailure::Raised)?;
+                out.raw(bytes.as_bytes()).map_err(EncodeFailure::TooLarge)
+            }
+            _ => encode_value(stored, out),
+        }
+    }
+}
+
+/// Why a value is not kept: no copies can be made of it.
+fn unshaped(value: &Bound<'_, PyAny>, failure: EncodeFailure) -> PyResult<Error> {
+    match failure {
+        EncodeFailure::Refused(refused) => {
+            Ok(never(&refused.path, &refused.type_name, &refused.reason))
+        }
+        EncodeFailure::TooLarge(error) => Ok(error),
+        EncodeFailure::Raised(error) => not_copied(value, error),
+    }
+}
+
+/// Why a value is not kept, or not given out: copying it raised. What is not ours to swallow comes out unchanged.
+pub(crate) fn not_copied(value: &Bound<'_, PyAny>, error: PyErr) -> PyResult<Error> {
+    let py = value.py();
+    if must_propagate(py, &error) {
+        return Err(error);
+    }
+    let reason = format!("copying it raised {}", type_name(error.value(py)));
+    Ok(never("", &type_name(value), &reason).with_source(error))
+}
+
+fn never(path: &str, type_name: &str, reason: &str) -> Error {
+    Error::new(ErrorCode::ValueUnsupported)
+        .with("path", format_args!("result{path}"))
+        .with("type", type_name)
+        .with(
+            "reason",
+            format_args!(
+                "callers get copies of what is cached, and {reason}; return built-in values, name types that nobody \
+                 changes in immutable=, give a function that copies as copy=, or share the object itself with \
+                 isolation=\"shared\""
+            ),
+        )
+}
+
+/// Makes the type with the module: made later, it could be half made in a forked child.
+pub(crate) fn register(py: Python<'_>) {
+    py.get_type::<Kept>();
+}
