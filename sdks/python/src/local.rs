@@ -21,6 +21,7 @@ use crate::clock;
 use crate::copies::copy_tree;
 use crate::encode::{EncodeFailure, encode_value};
 use crate::guard::attached;
+use crate::heap;
 use crate::kept::{Kept, Storage, not_copied};
 use crate::key::{Form, Key, Opaque, of_encoding};
 use crate::ready;
@@ -302,9 +303,15 @@ impl Local {
     }
 
     /// Has entries of `receiver` removed when it dies. Fails for an object that cannot be held weakly.
+    ///
+    /// Garbage that a finaliser calls gets no entries: from 3.14 on, nothing tells of the death of what was first held
+    /// weakly then, and the next object at its address would find them.
     pub(crate) fn watch(self: &Arc<Self>, receiver: &Bound<'_, PyAny>) -> PyResult<()> {
         let address = receiver.as_ptr() as usize;
-        if !self.enabled || self.owners.with(|owners| owners.contains_key(&address)) {
+        if !self.enabled
+            || self.owners.with(|owners| owners.contains_key(&address))
+            || heap::is_garbage(receiver)
+        {
             return Ok(());
         }
         let reaper = Bound::new(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -28,6 +29,15 @@ def isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     _configuration.replace(before)
     _native.clear_all()
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads switch as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
 
 
 @pytest.fixture(scope="session")
