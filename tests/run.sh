@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that a change must pass: `bash tests/run.sh`, or single steps: `bash tests/run.sh lint rust`.
 #
-# Installs what it needs: redis-server and promtool from the distribution (with apt-get, as root or through sudo), Python
+# Installs what it needs: redis-server, promtool and valgrind from the distribution (with apt-get, as root or through sudo), Python
 # packages and newer CPythons into folders under $CACHEKIT_WORK. Needs Rust by rustup, a C linker, Python 3.9 or newer.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -14,7 +14,7 @@ CACHEKIT_WORK=$(cd "$CACHEKIT_WORK" && pwd)
 export CACHEKIT_WORK CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$CACHEKIT_WORK/target}"
 export CARGO_TERM_COLOR=never PIP_DISABLE_PIP_VERSION_CHECK=1
 
-all_steps=(tools codegen lint rust python dist)
+all_steps=(tools codegen lint rust python dist instructions)
 steps=("${@:-${all_steps[@]}}")
 
 say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
@@ -73,6 +73,7 @@ step_tools() {
     local missing=()
     command -v redis-server >/dev/null || missing+=(redis-server)
     command -v promtool >/dev/null || missing+=(prometheus)
+    command -v valgrind >/dev/null || missing+=(valgrind)
     if [ "${#missing[@]}" -gt 0 ]; then
         can_install || need "${missing[*]} to test with: install these packages, which this user cannot"
         as_root apt-get update -qq
@@ -156,6 +157,15 @@ step_dist() {
     [ "$(stat -c %s "$out"/cachekit-*.whl)" -lt 8000000 ] || { echo 'the wheel is over 8 MB'; return 1; }
     "$clean/bin/python" -m pip check
     (cd / && "$clean/bin/python" "$OLDPWD/docs/examples/quickstart.py")
+}
+
+# What a hit costs, in instructions of the wheel that users install.
+step_instructions() {
+    local python=/usr/bin/python3 minor='import sys; print(sys.version_info[:2])'
+    compgen -G "$CACHEKIT_WORK/dist/cachekit-*.whl" >/dev/null || step_dist
+    # The distribution's interpreter is optimised, and changes seldom.
+    [ "$("$python" -c "$minor" 2>&1)" = "$(python3 -c "$minor")" ] || python=$(command -v python3)
+    python3 tests/bench/instructions.py "$CACHEKIT_WORK"/dist/cachekit-*.whl --python "$python"
 }
 
 # One run at a time in one folder. The steps are without the lock, so that nothing that outlives the run can keep it.
