@@ -90,7 +90,9 @@ def _cachetools_ttl(setting: Setting) -> Decorator:
 def _cachebox(setting: Setting) -> Decorator:
     import cachebox
 
-    made: Decorator = cachebox.cached(cachebox.LRUCache(setting.size), lock=None, postprocess=None)
+    made: Decorator = cachebox.cached(
+        cachebox.LRUCache(setting.size, capacity=setting.size), lock=None, postprocess=None
+    )
     return made
 
 
@@ -246,7 +248,7 @@ PEERS = (
         _traits("sync bounded large threads"), only="threads",
     ),
     Peer(
-        CACHEBOX, "cachebox", "cached(LRUCache(N), lock=None, postprocess=None)", _cachebox,
+        CACHEBOX, "cachebox", "cached(LRUCache(N, capacity=N), lock=None, postprocess=None)", _cachebox,
         _traits("sync async keywords method bounded large threads"),
     ),
     Peer(

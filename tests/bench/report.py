@@ -60,6 +60,16 @@ def circumstances(result: Result) -> str:
     return f"{what} - {where} - {result['date']}, {result['commit']}"
 
 
+def versions(result: Result) -> str:
+    """In one line."""
+    return ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+
+
+def caption(result: Result) -> str:
+    """What stands under a plot."""
+    return circumstances(result) + (f"\n{versions(result)}" if "versions" in result else "")
+
+
 def goals(judgements: Sequence[Judgement], medians: bool = True) -> str:
     """The table of goals."""
     header = ["work", "reference", "goal", "measured", *(["of medians"] if medians else []), ""]
@@ -78,7 +88,7 @@ def _facts(result: Result) -> str:
         ["interpreter", f"{title(interpreter)}, {interpreter['compiler']}"],
         ["configured with", f"`{_no_paths(interpreter['configured_with'])}`"],
         ["compiled with", f"`{_no_paths(interpreter['compiled_with'])}`"],
-        ["versions", ", ".join(f"{name} {version}" for name, version in result["versions"].items())],
+        ["versions", versions(result)],
         ["built by, beside", f"{machine['rust']}; {machine['redis'].split(' sha=')[0]}"],
         ["rounds", f"{plan['rounds']}, of {plan['seconds'] * 1000:g} ms for each; {plan['took']} s in all"],
         ["date and commit", f"{result['date']}, {result['commit']}"],
@@ -279,4 +289,4 @@ def write(folder: Path) -> None:
     for name, text in pages(folder).items():
         (folder / name).write_text(text)
     results, rates = read(folder)
-    plots.write(folder / "plots", results, rates, circumstances)
+    plots.write(folder / "plots", results, rates, caption)
