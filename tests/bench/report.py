@@ -219,7 +219,7 @@ cachekit beside the other caches for Python, and beside the goals that it was bu
 
 METHOD = """## How it is measured
 
-- Each comparison runs in a process of its own, which all contenders share, in turns: round after round, a few milliseconds each.
+- Each comparison runs in a process of its own, which all contenders share, in turns: round after round, a millisecond each.
   What else the machine does falls on all of them. The published cachekit has the same import name, so it runs in a process
   beside `lru_cache`, and its ratios are to that one.
 - A turn is a loop over ten calls, compiled for each contender by itself; the loop's own time is left in. The garbage collector

@@ -79,7 +79,8 @@ def _say(text: str, since: float) -> None:
 def run(plan: Plan, out: Path) -> None:
     """Measures what the plan wants and writes it as JSON."""
     since = time.monotonic()
-    load = os.getloadavg()[0]
+    # At the beginning: who edits meanwhile does not change what is measured.
+    commit, load = machine.commit(), os.getloadavg()[0]
     cases: dict[str, Any] = {}
     for name in _wanted(CASES, plan):
         cases[name] = _case(name, plan)
@@ -96,7 +97,7 @@ def run(plan: Plan, out: Path) -> None:
         versions["cachekit (PyPI)"] = _bench(plan.published, "versions")["cachekit"]
     result = {
         "date": machine.today(),
-        "commit": machine.commit(),
+        "commit": commit,
         "machine": machine.machine() | {"load": [round(load, 2), round(os.getloadavg()[0], 2)]},
         "interpreter": machine.interpreter(),
         "versions": versions,
