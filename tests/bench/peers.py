@@ -181,7 +181,7 @@ def _async_lru(setting: Setting) -> Decorator:
 def _aiocache(setting: Setting) -> Decorator:
     from aiocache import SimpleMemoryCache, cached
 
-    made: Decorator = cached(ttl=HOUR, cache=SimpleMemoryCache)
+    made: Decorator = cached(ttl=HOUR, cache=SimpleMemoryCache, timeout=0)
     return made
 
 
@@ -272,7 +272,7 @@ PEERS = (
         _traits("sync async keywords method bounded large threads"),
     ),
     Peer(
-        "theine", "theine", "Memoize(N, ttl), with a key function where there is one argument", _theine,
+        "theine", "theine", "Memoize(N, ttl), with locks, and a key function where there is one argument", _theine,
         _traits("sync async keywords method bounded large threads"),
     ),
     Peer(
@@ -280,7 +280,7 @@ PEERS = (
         _traits("async keywords method bounded"),
     ),
     Peer(
-        "aiocache", "aiocache", "cached(ttl=3600, cache=SimpleMemoryCache)", _aiocache,
+        "aiocache", "aiocache", "cached(ttl=3600, cache=SimpleMemoryCache, timeout=0)", _aiocache,
         _traits("async keywords method unhashable"),
     ),
     Peer(
