@@ -127,26 +127,31 @@ def tens(keys: Sequence[Any]) -> list[Ten]:
     return list(zip(*[iter(keys)] * UNROLLED))
 
 
-def many(decorate: Decorator, entries: int) -> Call:
+def many(awaited: bool) -> Build:
     """As many keys as there are entries, in random order, all of them stored; each round goes on where the last one ended."""
-    function, runs = _counted(None, False)
-    cached = decorate(function)
-    keys = list(range(FIRST, FIRST + entries))
-    fill = iter(tens(keys))
-    shuffled: list[Ten] = []
-    # Several orders, where one would be short enough to be learnt.
-    for turn in range(max(1, 10_000 // entries)):
-        random.Random(turn).shuffle(keys)
-        shuffled += tens(keys)
-    endless = itertools.cycle(shuffled)
-    first = Call("f({k})", {"f": cached}, keys=lambda turns: list(itertools.islice(fill, turns)))
-    return Call(
-        "f({k})",
-        {"f": cached},
-        keys=lambda turns: list(itertools.islice(endless, turns)),
-        runs=runs,
-        before=(first, entries),
-    )
+
+    def build(decorate: Decorator, entries: int) -> Call:
+        function, runs = _counted(None, awaited)
+        names = {"f": decorate(function)}
+        keys = list(range(FIRST, FIRST + entries))
+        fill = iter(tens(keys))
+        shuffled: list[Ten] = []
+        # Several orders, where one would be short enough to be learnt.
+        for turn in range(max(1, 10_000 // entries)):
+            random.Random(turn).shuffle(keys)
+            shuffled += tens(keys)
+        endless = itertools.cycle(shuffled)
+        first = Call("f({k})", names, awaited, keys=lambda turns: list(itertools.islice(fill, turns)))
+        return Call(
+            "f({k})",
+            names,
+            awaited,
+            keys=lambda turns: list(itertools.islice(endless, turns)),
+            runs=runs,
+            before=(first, entries),
+        )
+
+    return build
 
 
 def insertion(decorate: Decorator, entries: int) -> Call:
@@ -228,8 +233,12 @@ def _sync() -> Iterator[Case]:
         one(FIRST, value=KILOBYTE), remote=True,
         reference=DEEPCOPY, extra=((DEEPCOPY, "of the value, without any cache", _deepcopy(KILOBYTE)),),
     )  # fmt: skip
-    yield Case("sync-1000", "1 000 ints in random order", _needs("sync bounded"), many, entries=1000, remote=True)
-    yield Case("sync-1000000", "1 000 000 ints in random order", _needs("sync bounded large"), many, entries=1_000_000)
+    yield Case(
+        "sync-1000", "1 000 ints in random order", _needs("sync bounded"), many(False), entries=1000, remote=True
+    )
+    yield Case(
+        "sync-1000000", "1 000 000 ints in random order", _needs("sync bounded large"), many(False), entries=1_000_000
+    )
 
 
 def _async() -> Iterator[Case]:
@@ -256,6 +265,7 @@ def _async() -> Iterator[Case]:
         one(FIRST, value=KILOBYTE, awaited=True), remote=True,
         reference=DEEPCOPY, extra=((DEEPCOPY, "in an async def, without any cache", _copied),),
     )  # fmt: skip
+    yield Case("async-1000", "1 000 ints in random order", _needs("async bounded"), many(True), entries=1000, **listed)
 
 
 def _miss() -> Iterator[Case]:
