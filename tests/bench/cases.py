@@ -221,7 +221,7 @@ def _sync() -> Iterator[Case]:
     yield Case("sync-keywords", "two keywords", _needs("sync keywords"), keywords(False), remote=True)
     yield Case("sync-method", "a method with one int", _needs("sync method"), method(False))
     yield Case(
-        "sync-list", "one list of three ints", _needs("sync unhashable"), one([1, 2, 3]), remote=True,
+        "sync-list", "one list of three ints", _needs("sync unhashable"), one([1, 2, 3], [1, 2, 3]), remote=True,
         reference=TUPLE, extra=((TUPLE, "called as f(tuple(x))", _as_tuple),),
     )  # fmt: skip
     yield Case(
@@ -258,7 +258,11 @@ def _async() -> Iterator[Case]:
         "async-method", "a method with one int", _needs("async method"), method(True), **{**listed, "remote": False}
     )
     yield Case(
-        "async-list", "one list of three ints", _needs("async unhashable"), one([1, 2, 3], awaited=True), **listed
+        "async-list",
+        "one list of three ints",
+        _needs("async unhashable"),
+        one([1, 2, 3], [1, 2, 3], awaited=True),
+        **listed,
     )
     yield Case(
         "async-kilobyte", "1 KB of nested dicts and lists, of which each caller gets its own", _needs("async isolates"),

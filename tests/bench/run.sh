@@ -3,10 +3,11 @@
 #
 #   --python INTERPRETER   in place of Debian's python3, or the first on the path; may be given again for more of them
 #   --out FOLDER           in place of docs/benchmarks
-#   --quick                few entries and rounds, to see that everything runs; only with --out
+#   --quick                few entries and rounds, to see that everything runs; with --out
+#   --only CASE            one case, or some by a pattern, or `threads` or `memory`; may be given again; with --out
 #   --trace FILE           a trace for the hit ratios beside those that are made, one key a line; may be given again
 #   --report               measure nothing, write the pages anew
-#   whatever else          goes to `python -m bench run`: --rounds N, --seconds N, --only CASE
+#   whatever else          goes to `python -m bench run`: --rounds N, --seconds N
 #
 # Builds the release wheel of this checkout, and installs it with its peers into environments under $CACHEKIT_WORK/bench.
 # Needs what tests/run.sh needs, and redis-server. Nothing else should run on the machine meanwhile.
@@ -28,20 +29,21 @@ options=()
 traces=()
 out=docs/benchmarks
 measure=yes
-quick=
+partly=
 while [ $# -gt 0 ]; do
     case $1 in
         --python) pythons+=("$2") && shift ;;
         --out) out=$2 && shift ;;
         --trace) traces+=(--trace "$(realpath "$2")") && shift ;;
         --report) measure= ;;
-        --quick) quick=yes && options+=(--quick --rounds 5 --seconds 0.0005) ;;
+        --quick) partly=yes && options+=(--quick --rounds 5 --seconds 0.0005) ;;
+        --only) partly=yes && options+=(--only "$2") && shift ;;
         *) options+=("$1") ;;
     esac
     shift
 done
-if [ "$quick" ] && [ "$out" = docs/benchmarks ]; then
-    need 'a folder for what a quick run writes, which says nothing: --out FOLDER'
+if [ "$partly" ] && [ "$out" = docs/benchmarks ]; then
+    need 'a folder for what is not measured in full: --out FOLDER'
 fi
 if [ "${#pythons[@]}" = 0 ]; then
     pythons=("$(PATH=/usr/bin:$PATH command -v python3)")
@@ -115,7 +117,7 @@ if [ "$measure" ]; then
     for python in "${pythons[@]}"; do
         (measure "$python") 9<&-
     done
-    [ "$quick" ] || hit_ratios "$plots"
+    [ "$partly" ] || hit_ratios "$plots"
 fi
 bench "$plots" report "$out"
 say "written: $out"
