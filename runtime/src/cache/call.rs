@@ -313,9 +313,9 @@ where
             &lead,
             self.lookup.local.borrow(),
             &value,
-            shared.options.ttl,
+            shared.lifetimes.of(&self.lookup.hash),
         );
-        lead.land(Ok(value.clone()), bound.expiry());
+        lead.land(Ok(value.clone()), bound.expiry(&self.lookup.hash));
         match change {
             Some(change) if lead.is_current() => {
                 let rest = write(bound, self.lookup.hash, change, lead);

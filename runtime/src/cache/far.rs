@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Shared;
+use super::lifetimes::Lifetimes;
 use super::parts::{Codec, LoadError, Local};
 use crate::driver::Driver;
 use crate::envelope::Meta;
@@ -29,7 +30,7 @@ pub(super) struct Far<R, D> {
     identity: Identity,
     generation_name: Vec<u8>,
     timeout: Duration,
-    ttl: Option<Duration>,
+    lifetimes: Lifetimes,
 }
 
 /// What a read found.
@@ -61,7 +62,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             generation_name: identity.generation_name(),
             identity: identity.clone(),
             timeout: options.remote_timeout,
-            ttl: options.ttl,
+            lifetimes: Lifetimes::new(options),
         }
     }
 
@@ -174,7 +175,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
     ) -> Result<Bytes> {
         let meta = Meta {
             created_ms: self.clock.unix_millis(),
-            lifetime: self.ttl,
+            lifetime: self.lifetimes.of(hash),
             cost,
             generations: vec![generation],
         };
@@ -189,7 +190,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
     pub(super) async fn store(&self, hash: &KeyHash, entry: Bytes) -> Result<()> {
         let name = self.identity.entry_name(hash);
         self.remote
-            .set(&name, entry, self.ttl, self.deadline())
+            .set(&name, entry, self.lifetimes.of(hash), self.deadline())
             .await
     }
 

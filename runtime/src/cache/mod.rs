@@ -6,6 +6,7 @@
 
 mod call;
 mod far;
+mod lifetimes;
 mod parts;
 
 use std::borrow::Borrow;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use self::call::Call;
 use self::call::{Change, both, write};
 use self::far::Far;
+use self::lifetimes::Lifetimes;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
 };
@@ -55,6 +57,7 @@ struct Shared<L: Local, C, E> {
     identity: Identity,
     pipeline: Pipeline,
     options: Options,
+    lifetimes: Lifetimes,
     metrics: &'static Metrics,
     notice: Box<dyn Notice>,
     /// What the gauges were told of the local tier.
@@ -124,6 +127,7 @@ impl Builder {
             metrics: self.metrics.unwrap_or_else(metrics::global),
             notice: self.notice,
             reported: Mutex::default(),
+            lifetimes: Lifetimes::new(&self.options),
             options: self.options,
         });
         if self.metrics.is_none() && shared.options.monitoring != Monitoring::Off {
@@ -143,10 +147,10 @@ impl fmt::Debug for Builder {
 }
 
 impl<L: Local, C, E, R, D: Clock> Bound<L, C, E, R, D> {
-    /// When a value that was loaded just now expires.
-    fn expiry(&self) -> Option<Instant> {
-        let ttl = self.shared.options.ttl?;
-        Some(self.driver.now().after(ttl))
+    /// When a value of that key that was loaded just now expires.
+    fn expiry(&self, hash: &KeyHash) -> Option<Instant> {
+        let lifetime = self.shared.lifetimes.of(hash)?;
+        Some(self.driver.now().after(lifetime))
     }
 }
 
@@ -255,8 +259,9 @@ where
             let caller = this.bound.driver.caller();
             // Whoever comes before it is stored gets the value here and does not read the old one.
             let lead = shared.flight.replace(lookup.hash, caller);
-            lead.land(Ok(value.clone()), this.bound.expiry());
-            shared.keep(&lead, lookup.local.borrow(), &value, shared.options.ttl);
+            lead.land(Ok(value.clone()), this.bound.expiry(&lookup.hash));
+            let lifetime = shared.lifetimes.of(&lookup.hash);
+            shared.keep(&lead, lookup.local.borrow(), &value, lifetime);
             let Some(far) = this.far(lookup.remote) else {
                 return Ok(());
             };
@@ -320,7 +325,7 @@ where
             let value = loading.await?;
             if let Some(lead) = lead {
                 let key = lookup.local.borrow();
-                shared.keep(&lead, key, &value, shared.options.ttl);
+                shared.keep(&lead, key, &value, shared.lifetimes.of(&lookup.hash));
                 lead.finish(Ok(value.clone()));
             }
             Ok(value)

@@ -95,6 +95,11 @@ pub struct Options {
     ///
     /// Default: full.
     pub monitoring: Monitoring,
+    /// By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from the key, so that
+    /// entries that were kept together do not expire together, and every process gives an entry the same life.
+    ///
+    /// From 0 to 0.5. Default: 0.
+    pub ttl_jitter: f64,
 }
 
 /// An option whose value is outside its range.
@@ -142,6 +147,12 @@ impl Options {
             self.max_value_bytes,
             (1..=536_870_912).contains(&self.max_value_bytes),
             "must be from 1 to 536870912 bytes",
+        )?;
+        check(
+            "ttl_jitter",
+            self.ttl_jitter,
+            (0.0..=0.5).contains(&self.ttl_jitter),
+            "must be from 0 to 0.5",
         )?;
         Ok(())
     }

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "a58ecfb745dd4f4888f4d69aebf81513047c7c785cae5db5c7b2d29a303b84a1";
+pub const SPEC_HASH: &str = "a00da207060ccdc66d2269914fecc71c1c8de8f02e33f5ac8ce34d8c558c0ac9";

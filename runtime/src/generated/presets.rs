@@ -23,6 +23,7 @@ pub const DEFAULT: Options = Options {
     compression: true,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
+    ttl_jitter: 0.0,
 };
 
 /// A developer's machine: short lifetime, what cannot be cached raises.
@@ -42,6 +43,7 @@ pub const DEV: Options = Options {
     compression: true,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
+    ttl_jitter: 0.0,
 };
 
 /// In this process only: 256 entries, shared values, no remote tier.
@@ -61,6 +63,7 @@ pub const LOCAL: Options = Options {
     compression: false,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Counters,
+    ttl_jitter: 0.0,
 };
 
 /// Speed over every safeguard: shared values, no checksum, counters only.
@@ -80,9 +83,10 @@ pub const MINIMAL: Options = Options {
     compression: false,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Counters,
+    ttl_jitter: 0.0,
 };
 
-/// Services with users: checksums, compression, full metrics.
+/// Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
 pub const PRODUCTION: Options = Options {
     ttl: Some(Duration::from_mins(10)),
     namespace: None,
@@ -99,6 +103,7 @@ pub const PRODUCTION: Options = Options {
     compression: true,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
+    ttl_jitter: 0.05,
 };
 
 /// Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -118,6 +123,7 @@ pub const TEST: Options = Options {
     compression: false,
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Off,
+    ttl_jitter: 0.0,
 };
 
 /// A preset, where it is chosen at run time.
@@ -132,7 +138,7 @@ pub enum Preset {
     Local,
     /// Speed over every safeguard: shared values, no checksum, counters only.
     Minimal,
-    /// Services with users: checksums, compression, full metrics.
+    /// Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
     Production,
     /// Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
     Test,
@@ -170,7 +176,9 @@ impl Preset {
             Self::Minimal => {
                 "Speed over every safeguard: shared values, no checksum, counters only."
             }
-            Self::Production => "Services with users: checksums, compression, full metrics.",
+            Self::Production => {
+                "Services with users: checksums, compression, full metrics, lifetimes spread by 5 %."
+            }
             Self::Test => {
                 "Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises."
             }

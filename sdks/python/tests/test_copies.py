@@ -654,7 +654,9 @@ def test_a_change_reaches_no_other_caller_of_what_is_sealed(value: Any) -> None:
         change(got)
 
 
-@pytest.mark.parametrize("options", [{}, {"copy": copy.deepcopy}, {"isolation": "sealed"}], ids=["copy", "own", "sealed"])
+@pytest.mark.parametrize(
+    "options", [{}, {"copy": copy.deepcopy}, {"isolation": "sealed"}], ids=["copy", "own", "sealed"]
+)
 def test_tasks_that_gather_one_key_share_nothing(options: Any, run: Run) -> None:
     async def main() -> None:
         begin = asyncio.Event()

@@ -69,7 +69,7 @@ def test_an_unknown_option_names_the_closest(name: str, closest: str) -> None:
         {"version": None}, {"key": 3}, {"key": "name"}, {"l1": None}, {"l1": 1}, {"l1": {"max_entries": 0}},
         {"l1": {"entries": 1}}, {"max_entries": 0}, {"max_entries": -1}, {"max_entries": 1.5}, {"max_entries": True},
         {"max_entries": 10**9 + 1}, {"max_bytes": 0}, {"max_bytes": "1"}, {"strict": 1}, {"strict": None},
-        {"isolation": "deep"}, {"isolation": None}, {"remote_timeout": 0}, {"remote_timeout": 61},
+        {"ttl_jitter": 0.6}, {"ttl_jitter": -0.1}, {"ttl_jitter": None}, {"isolation": "deep"}, {"isolation": None}, {"remote_timeout": 0}, {"remote_timeout": 61},
         {"remote_timeout": None}, {"remote_timeout": math.nan}, {"backend": 3}, {"backend": "http://x"},
         {"backend": "redis://host:notaport"}, {"backend": ""}, {"backend": b"redis://x"},
         {"l1": {"max_entries": 3}, "max_entries": 4}, {"compression": True}, {"envelope": "plain"}, {"remote": False},
@@ -161,6 +161,25 @@ def test_entries_expire() -> None:
     assert function() == 1
     _native.advance_clock(2)
     assert function() == 2
+
+
+def test_jitter_shortens_lives_by_at_most_what_it_says() -> None:
+    @cache(ttl=100, ttl_jitter=0.5, backend=None)
+    def function(x: int) -> str:
+        return str(x)
+
+    def left() -> int:
+        return sum(function.peek(x) is not None for x in range(200))
+
+    for x in range(200):
+        function(x)
+    counts = []
+    for seconds in (49, 25, 27):
+        _native.advance_clock(seconds)
+        counts.append(left())
+    assert counts[0] == 200
+    assert 70 < counts[1] < 140
+    assert counts[2] == 0
 
 
 def test_none_never_expires() -> None:

@@ -186,6 +186,31 @@ def test_lifetimes_in_the_remote_tier(redis: RedisServer) -> None:
     assert 1 <= lifetime(ttl=5e-4 + 2) <= 2_001
 
 
+def test_jitter_gives_a_key_the_same_life_in_every_process(redis: RedisServer) -> None:
+    code = """
+        from cachekit import cache
+
+        @cache.production(ttl=1000, ttl_jitter=0.5, namespace="jitter")
+        def function(x: int) -> int:
+            return x
+
+        for x in range(40):
+            function(x)
+    """
+
+    def lifetimes() -> dict[str, int]:
+        redis.command("FLUSHALL")
+        run_python(code, REDIS_URL=redis.unix_url)
+        return {entry: int(redis.command("PTTL", entry)) for entry in redis.entries()}
+
+    one, other = lifetimes(), lifetimes()
+    assert len(one) == 40
+    assert all(400_000 < left <= 1_000_000 for left in one.values())
+    assert max(one.values()) - min(one.values()) > 250_000
+    for entry, left in one.items():
+        assert abs(other[entry] - left) < 60_000
+
+
 def test_what_is_left_of_a_lifetime_goes_into_the_process_tier(redis: RedisServer) -> None:
     configure(backend=redis.unix_url)
     calls = []

@@ -1,4 +1,5 @@
 use super::support::*;
+use crate::cache::lifetimes::Lifetimes;
 use crate::cache::*;
 use crate::clock::Clock;
 use crate::driver::blocking::{self, Blocking};
@@ -70,6 +71,37 @@ fn a_writer_whose_clock_is_ahead_gives_no_longer_life() {
     setup.remote.store.remove_now(&Setup::name("k"));
     setup.advance(TTL);
     assert_eq!(call(&here, "k").from, Source::Load);
+}
+
+#[test]
+fn a_life_that_jitter_shortens_ends_at_once_in_both_tiers() {
+    let mut setup = Setup::new();
+    setup.options.ttl_jitter = 0.5;
+    let life = Lifetimes::new(&setup.options).of(&hash("k"));
+    let life = life.expect("there is a ttl");
+    assert!(life < TTL && life > TTL / 2, "{life:?}");
+    let short = Duration::from_millis(2);
+    let stores: [fn(&TestCache); 3] = [
+        |cache| drop(call(cache, "k")),
+        |cache| {
+            drop(now(
+                cache.refresh(lookup("k"), || async { Ok("v".to_owned()) })
+            ));
+        },
+        |cache| now(cache.set(lookup("k"), "v".to_owned())).expect("nothing fails"),
+    ];
+    for store in stores {
+        let (one, other) = (setup.process(), setup.process());
+        store(&one);
+        assert_eq!(setup.remote.store.lifetime(&Setup::name("k")), Some(life));
+        setup.outlives("k");
+        setup.advance(life.saturating_sub(short));
+        assert_eq!(call(&one, "k").from, Source::L1);
+        assert_eq!(call(&other, "k").from, Source::L2);
+        setup.advance(short);
+        assert_eq!(now(one.get(lookup("k"))).expect("nothing fails"), None);
+        assert_eq!(now(other.get(lookup("k"))).expect("nothing fails"), None);
+    }
 }
 
 #[test]

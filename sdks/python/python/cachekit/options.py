@@ -103,6 +103,7 @@ OPTIONS: dict[str, Option] = {
     "monitoring": Option("monitoring", ("Literal",), keyword=False, choices=("off", "counters", "full")),
     "immutable": Option("immutable", ("type", "tuple")),
     "copy": Option("copy", ("Callable",)),
+    "ttl_jitter": Option("ttl_jitter", ("float",), minimum=0, maximum=0.5),
 }
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -119,6 +120,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": True,
         "max_value_bytes": 104857600,
         "monitoring": "full",
+        "ttl_jitter": 0.0,
     },
     "dev": {
         "ttl": 300.0,
@@ -133,6 +135,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": True,
         "max_value_bytes": 104857600,
         "monitoring": "full",
+        "ttl_jitter": 0.0,
     },
     "local": {
         "ttl": 300.0,
@@ -147,6 +150,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": False,
         "max_value_bytes": 104857600,
         "monitoring": "counters",
+        "ttl_jitter": 0.0,
     },
     "minimal": {
         "ttl": 300.0,
@@ -161,6 +165,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": False,
         "max_value_bytes": 104857600,
         "monitoring": "counters",
+        "ttl_jitter": 0.0,
     },
     "production": {
         "ttl": 600.0,
@@ -175,6 +180,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": True,
         "max_value_bytes": 104857600,
         "monitoring": "full",
+        "ttl_jitter": 0.05,
     },
     "test": {
         "ttl": 300.0,
@@ -189,5 +195,6 @@ PRESETS: dict[str, dict[str, object]] = {
         "compression": False,
         "max_value_bytes": 104857600,
         "monitoring": "off",
+        "ttl_jitter": 0.0,
     },
 }

@@ -79,6 +79,7 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.0,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -112,6 +113,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.0`.
         """
         return decorate(function, "default", options)
 
@@ -142,6 +146,7 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.0,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -175,6 +180,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.0`.
         """
         return decorate(function, "dev", options)
 
@@ -205,6 +213,7 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.0,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -238,6 +247,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.0`.
         """
         return decorate(function, "local", options)
 
@@ -268,6 +280,7 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.0,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -301,6 +314,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.0`.
         """
         return decorate(function, "minimal", options)
 
@@ -331,9 +347,10 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.05,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
-        """Services with users: checksums, compression, full metrics.
+        """Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
 
         Options:
             ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
@@ -364,6 +381,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.05`.
         """
         return decorate(function, "production", options)
 
@@ -394,6 +414,7 @@ class Cache:
         remote_timeout: float | timedelta = 0.5,
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.0,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -427,6 +448,9 @@ class Cache:
             copy: Function that copies a result, in place of the copies that are made by themselves with
                 `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
                 this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.0`.
         """
         return decorate(function, "test", options)
 
