@@ -7,35 +7,42 @@ use crate::key::KeyHash;
 
 /// The lifetimes of one function's entries.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lifetimes {
+pub struct Lifetimes {
     ttl: Option<Duration>,
     jitter: f64,
 }
 
 impl Lifetimes {
-    pub(super) fn new(options: &Options) -> Self {
+    /// As `options` say.
+    pub fn new(options: &Options) -> Self {
         Self {
             ttl: options.ttl,
             jitter: options.ttl_jitter,
         }
     }
 
-    /// The life of an entry whose value was computed just now: `ttl * (1 - jitter * u)`, where `u` in [0, 1) are the last
-    /// eight bytes of the key's hash, as a big-endian number, divided by 2^64; rounded up to a millisecond, and at most `ttl`.
+    /// The life of an entry whose value was computed just now, by [`of_number`](Self::of_number) of the last eight bytes of
+    /// the key's hash as a big-endian number.
     ///
     /// Derived and not drawn: replicas that compute the same entry give it the same life, and need not agree on a number.
+    pub fn of(&self, hash: &KeyHash) -> Option<Duration> {
+        let end = hash.0[24..].iter();
+        self.of_number(end.fold(0, |end, byte| end << 8 | u64::from(*byte)))
+    }
+
+    /// `ttl * (1 - jitter * u)`, where `u` in [0, 1) is `number` divided by 2^64; rounded up to a millisecond, and at most
+    /// `ttl`. The number is to be as good as random; for an entry that no other process has, any hash will do.
     #[expect(
         clippy::cast_precision_loss,
         reason = "eleven bits less spread entries as well"
     )]
-    pub(super) fn of(&self, hash: &KeyHash) -> Option<Duration> {
+    #[inline]
+    pub fn of_number(&self, number: u64) -> Option<Duration> {
         let ttl = self.ttl?;
         if self.jitter <= 0.0 {
             return Some(ttl);
         }
-        let end = hash.0[24..].iter();
-        let end = end.fold(0_u64, |end, byte| end << 8 | u64::from(*byte));
-        let u = (end >> 11) as f64 / (1_u64 << 53) as f64;
+        let u = (number >> 11) as f64 / (1_u64 << 53) as f64;
         let life = ttl.saturating_sub(ttl.mul_f64(self.jitter * u));
         // Whole milliseconds, as an entry says them, so that both tiers let go of it at once.
         let millis = life.as_nanos().div_ceil(1_000_000);

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use self::call::Call;
 use self::call::{Change, both, write};
 use self::far::Far;
-use self::lifetimes::Lifetimes;
+pub use self::lifetimes::Lifetimes;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
 };

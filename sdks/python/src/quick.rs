@@ -141,7 +141,9 @@ unsafe fn keep(
     unsafe {
         let object = Bound::from_borrowed_ptr(Python::assume_attached(), object).unbind();
         let value = Value::stored(object, Share::Same);
-        tiers.local.put(hash, key, value, tiers.options.ttl, same);
+        tiers
+            .local
+            .put(hash, key, value, tiers.lifetimes.of_number(hash), same);
     }
 }
 
@@ -177,9 +179,13 @@ unsafe fn finish(
             if current && value.share != Share::Never {
                 // SAFETY: attached.
                 unsafe {
-                    tiers
-                        .local
-                        .put(hash, key, value.clone(), tiers.options.ttl, same);
+                    tiers.local.put(
+                        hash,
+                        key,
+                        value.clone(),
+                        tiers.lifetimes.of_number(hash),
+                        same,
+                    );
                 };
             } else {
                 drop(key);

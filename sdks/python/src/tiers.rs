@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cachekit_runtime::cache::{Builder, Cache, Lookup, Source};
+use cachekit_runtime::cache::{Builder, Cache, Lifetimes, Lookup, Source};
 use cachekit_runtime::driver::Caller;
 use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::generated::config::Options;
@@ -64,6 +64,7 @@ pub(crate) struct Tiers {
     name: FunctionName,
     in_use: Arc<InUse>,
     pub(crate) alone: Alone,
+    pub(crate) lifetimes: Lifetimes,
     rules: Arc<Rules>,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
@@ -148,6 +149,7 @@ impl Tiers {
             given: given.copy()?.unbind(),
             rules: settings.rules(options.isolation)?,
             notices: Notices::new(name.qualified.clone(), options.strict, options.l1),
+            lifetimes: Lifetimes::new(&options),
             options,
             plan,
             key_function,
