@@ -39,18 +39,18 @@ pub(super) struct History {
 }
 
 impl History {
-    /// From other bits than those which choose the bucket.
-    fn fingerprint(hash: u64) -> u16 {
-        ((hash >> 48) as u16 & !COUNT).max(COUNT + 1)
+    /// From the lowest bits: the highest choose the bucket.
+    fn fingerprint(hash: u32) -> u16 {
+        ((hash as u16) << COUNT.count_ones()).max(COUNT + 1)
     }
 
-    fn bucket(&mut self, hash: u64) -> &mut [u16; WAYS] {
-        let at = (u64::from(hash as u32) * self.buckets.len() as u64) >> 32;
+    fn bucket(&mut self, hash: u32) -> &mut [u16; WAYS] {
+        let at = (u64::from(hash) * self.buckets.len() as u64) >> 32;
         &mut self.buckets[at as usize].0
     }
 
     /// Remembers `hash`, for a table that has `population` of `most` entries.
-    pub(super) fn put(&mut self, hash: u64, count: u64, population: u64, most: u64) {
+    pub(super) fn put(&mut self, hash: u32, count: u64, population: u64, most: u64) {
         let ways = WAYS as u64;
         if self.buckets.len() as u64 * ways < REACH * population {
             // Limits in bytes let the population grow: some more, so that this is seldom.
@@ -66,7 +66,7 @@ impl History {
     }
 
     /// What is known of `hash`; it is forgotten then.
-    pub(super) fn take(&mut self, hash: u64) -> Option<Left> {
+    pub(super) fn take(&mut self, hash: u32) -> Option<Left> {
         if self.buckets.is_empty() {
             return None;
         }

@@ -198,7 +198,7 @@ impl Queues {
     }
 
     /// Takes in a new entry.
-    pub(super) fn enter<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32, hash: u64) {
+    pub(super) fn enter<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32, hash: u32) {
         self.insertions += 1;
         if self.insertions > PERIOD * (self.window.entries + self.main.entries) {
             self.insertions = 0;

@@ -1,7 +1,7 @@
 //! Tables behind locks, for Rust.
 //!
 //! A section only moves an `Arc`: keys are compared, values cloned and both dropped outside, since that is foreign code. So
-//! a table finds by the 64-bit hash alone, keyed with the process's own randomness; of two keys whose hashes collide, which
+//! what a table knows as the key is the 64-bit hash, keyed with the process's own randomness; of two keys whose hashes collide, which
 //! is one pair in 2^64, the later one replaces the earlier one.
 
 use std::borrow::Borrow;
@@ -23,7 +23,7 @@ const MIN_SHARD: Limits = Limits {
     max_bytes: 16 << 20,
 };
 
-type Shard<K, V> = Mutex<Table<(), Arc<(K, V)>>>;
+type Shard<K, V> = Mutex<Table<u64, Arc<(K, V)>>>;
 type Weigh<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 
 /// A concurrent map with limits and lifetimes. All methods take `&self`.
@@ -93,7 +93,7 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
         let now = self.clock.now();
         let (hash, shard) = self.place(key);
         let (found, expired) = shard.with(|table| {
-            let found = table.find(hash, now, |()| true).cloned();
+            let found = table.find(hash, now, |known| *known == hash).cloned();
             (found, table.pop_dropped())
         });
         drop(expired);
@@ -108,12 +108,12 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
         let item = Item {
             weight: (self.weigh)(&key, &value),
             expires: lifetime.map(|lifetime| now.after(lifetime)),
-            key: (),
+            key: hash,
             value: Arc::new((key, value)),
         };
         let (inserted, dropped) = shard.with(|table| {
             (
-                table.insert(hash, item, now, |()| true),
+                table.insert(hash, item, now, |known| *known == hash),
                 table.take_dropped(),
             )
         });
@@ -128,8 +128,8 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
         Q: Hash + Eq + ?Sized,
     {
         let (hash, shard) = self.place(key);
-        let removed = shard.with(|table| table.remove(hash, |()| true));
-        removed.is_some_and(|((), pair)| pair.0.borrow() == key)
+        let removed = shard.with(|table| table.remove(hash, |known| *known == hash));
+        removed.is_some_and(|(_, pair)| pair.0.borrow() == key)
     }
 
     /// Removes everything.
@@ -163,7 +163,7 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
         self.sum(Table::evictions)
     }
 
-    fn sum(&self, of: impl Fn(&Table<(), Arc<(K, V)>>) -> u64) -> u64 {
+    fn sum(&self, of: impl Fn(&Table<u64, Arc<(K, V)>>) -> u64) -> u64 {
         self.shards
             .iter()
             .map(|shard| shard.with(|table| of(table)))
@@ -172,7 +172,7 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
 
     fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, &Shard<K, V>) {
         let hash = self.hasher.hash_one(key);
-        // Bits that neither the table's tag nor its buckets use, short of 2^32 of these.
+        // Of the half that the table does not use.
         (
             hash,
             &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)],

@@ -12,6 +12,9 @@ use crate::clock::Instant;
 /// No slot. The number of slots stays below it.
 pub(super) const NIL: u32 = u32::MAX;
 
+/// When an entry expires that does not.
+const NEVER: u64 = u64::MAX;
+
 /// How much a table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -34,9 +37,9 @@ pub struct Item<K, V> {
     pub expires: Option<Instant>,
 }
 
-/// An entry and its links. With a key of two words and a value of one it fits a cache line.
+/// An entry and its links: 48 bytes where the key and the value take a word each and one of them is never zero.
 pub(super) struct Entry<K, V> {
-    pub(super) hash: u64,
+    pub(super) hash: u32,
     expires: u64,
     pub(super) meta: Meta,
     pub(super) newer: u32,
@@ -74,7 +77,7 @@ impl<K, V> Table<K, V> {
         }
     }
 
-    /// Entries now, the expired ones that nobody asked for since included.
+    /// Entries now, the expired ones that are still here included.
     pub fn len(&self) -> usize {
         self.index.len()
     }
@@ -97,8 +100,8 @@ impl<K, V> Table<K, V> {
     /// The value under the key that `same` recognises, among those that were inserted with `hash`; its entry counts as
     /// used. One that has expired by `now` is not served and leaves.
     ///
-    /// `hash` must be well mixed: its lowest and its seven highest bits choose the place (see [`mix`](super::mix)). If
-    /// `same` panics the table is as it was.
+    /// `hash` must be well mixed (see [`mix`](super::mix)), and only its lower half counts: `same` decides. If `same`
+    /// panics the table is as it was.
     #[inline(always)]
     pub fn find(
         &mut self,
@@ -106,10 +109,7 @@ impl<K, V> Table<K, V> {
         now: Instant,
         mut same: impl FnMut(&K) -> bool,
     ) -> Option<&V> {
-        let entries = &self.entries;
-        let slot = *self
-            .index
-            .find(hash, |&slot| matches(entries, slot, hash, &mut same))?;
+        let slot = self.slot(hash as u32, &mut same)?;
         if self.entries[slot as usize].expires <= now.as_nanos() {
             self.expire(slot);
             return None;
@@ -122,7 +122,8 @@ impl<K, V> Table<K, V> {
     /// Shows every key that was inserted with `hash`, usually one. For callers whose comparison may change the table: they
     /// take references to the keys out, compare, then come back with a `same` that knows the key by its identity.
     pub fn candidates(&self, hash: u64, mut visit: impl FnMut(&K)) {
-        for &slot in self.index.iter_hash(hash) {
+        let hash = hash as u32;
+        for &slot in self.index.iter_hash(spread(hash)) {
             let entry = &self.entries[slot as usize];
             if let (true, Some((key, _))) = (entry.hash == hash, entry.pair.as_ref()) {
                 visit(key);
@@ -150,6 +151,7 @@ impl<K, V> Table<K, V> {
         now: Instant,
         mut same: impl FnMut(&K) -> bool,
     ) -> bool {
+        let hash = hash as u32;
         let known = self.slot(hash, &mut same);
         let Item {
             key,
@@ -165,8 +167,7 @@ impl<K, V> Table<K, V> {
             }
             return false;
         }
-        // An entry that never expires does so at the end of time.
-        let expires = expires.map_or(u64::MAX, Instant::as_nanos);
+        let expires = expires.map_or(NEVER, Instant::as_nanos);
         if let Some(slot) = known {
             let entry = &mut self.entries[slot as usize];
             self.queues.reweigh(entry.meta, weight);
@@ -189,14 +190,15 @@ impl<K, V> Table<K, V> {
         let slot = self.occupy(entry);
         self.queues.enter(&mut self.entries, slot, hash);
         let entries = &self.entries;
-        self.index
-            .insert_unique(hash, slot, |&slot| entries[slot as usize].hash);
+        self.index.insert_unique(spread(hash), slot, |&slot| {
+            spread(entries[slot as usize].hash)
+        });
         true
     }
 
     /// Takes out the entry whose key is the `same`, expired or not.
     pub fn remove(&mut self, hash: u64, mut same: impl FnMut(&K) -> bool) -> Option<(K, V)> {
-        let slot = self.slot(hash, &mut same)?;
+        let slot = self.slot(hash as u32, &mut same)?;
         self.take_out(slot)
     }
 
@@ -241,10 +243,13 @@ impl<K, V> Table<K, V> {
         self.entries.len()
     }
 
-    fn slot(&self, hash: u64, same: &mut impl FnMut(&K) -> bool) -> Option<u32> {
-        self.index
-            .find(hash, |&slot| matches(&self.entries, slot, hash, same))
-            .copied()
+    #[inline]
+    fn slot(&self, hash: u32, same: &mut impl FnMut(&K) -> bool) -> Option<u32> {
+        let is_it = |slot: &u32| {
+            let entry = &self.entries[*slot as usize];
+            entry.hash == hash && entry.pair.as_ref().is_some_and(|(key, _)| same(key))
+        };
+        self.index.find(spread(hash), is_it).copied()
     }
 
     #[cold]
@@ -270,7 +275,7 @@ impl<K, V> Table<K, V> {
 
     fn take_out(&mut self, slot: u32) -> Option<(K, V)> {
         let hash = self.entries[slot as usize].hash;
-        if let Ok(found) = self.index.find_entry(hash, |&other| other == slot) {
+        if let Ok(found) = self.index.find_entry(spread(hash), |&other| other == slot) {
             found.remove();
         }
         self.queues.unlink(&mut self.entries, slot);
@@ -282,6 +287,12 @@ impl<K, V> Table<K, V> {
 
     fn occupy(&mut self, entry: Entry<K, V>) -> u32 {
         if self.free == NIL {
+            let len = self.entries.len();
+            if len == self.entries.capacity() {
+                // Doubled, but not past what it may hold.
+                let most = self.limits.max_entries as usize - len;
+                self.entries.reserve_exact(len.max(4).min(most));
+            }
             self.entries.push(entry);
             return (self.entries.len() - 1) as u32;
         }
@@ -293,15 +304,10 @@ impl<K, V> Table<K, V> {
     }
 }
 
-#[inline(always)]
-fn matches<K, V>(
-    entries: &[Entry<K, V>],
-    slot: u32,
-    hash: u64,
-    same: &mut impl FnMut(&K) -> bool,
-) -> bool {
-    let entry = &entries[slot as usize];
-    entry.hash == hash && entry.pair.as_ref().is_some_and(|(key, _)| same(key))
+/// As the index wants it: the highest bits tell neighbours apart, the lowest choose the place.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl<K, V> std::fmt::Debug for Table<K, V> {

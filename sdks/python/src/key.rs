@@ -31,10 +31,15 @@ pub(crate) enum Form {
     /// Several plain arguments.
     Many(Py<PyTuple>),
     /// Whatever has a canonical encoding.
-    Encoded(Box<KeyHash>),
+    Encoded(Box<Encoded>),
     /// A canonical encoding that names objects which mean something in this process only.
     Local(Arc<Opaque>),
 }
+
+/// The hash of a canonical encoding, where an address has bits to spare.
+#[derive(Clone, PartialEq)]
+#[repr(align(8))]
+pub(crate) struct Encoded(pub(crate) KeyHash);
 
 /// What a key with process-local objects is compared by.
 pub(crate) struct Opaque {
@@ -126,21 +131,6 @@ impl Key {
             }),
         };
         Ok(Self { receiver, form })
-    }
-
-    /// Drops it on a thread that `PyO3` did not attach.
-    ///
-    /// # Safety
-    /// Attached.
-    pub(crate) unsafe fn release(self) {
-        match self.form {
-            // SAFETY: attached, and the reference is given up.
-            Form::One(only) => unsafe { ffi::Py_DECREF(only.into_ptr()) },
-            // SAFETY: as above.
-            Form::Many(all) => unsafe { ffi::Py_DECREF(all.into_ptr()) },
-            Form::Empty | Form::Encoded(_) => {}
-            Form::Local(opaque) => attached(|_| drop(opaque)),
-        }
     }
 
     /// Whether plain arguments find it.

@@ -36,6 +36,7 @@ mod memo;
 mod notices;
 mod once;
 mod operations;
+mod packed;
 mod quick;
 mod ready;
 mod receivers;

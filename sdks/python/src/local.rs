@@ -23,7 +23,8 @@ use crate::encode::{EncodeFailure, encode_value};
 use crate::guard::attached;
 use crate::heap;
 use crate::kept::{Kept, Storage, not_copied};
-use crate::key::{Form, Key, Opaque, of_encoding};
+use crate::key::{Encoded, Form, Key, Opaque, of_encoding};
+use crate::packed::{Held, Packed};
 use crate::ready;
 use crate::shared::Guarded;
 use crate::unjoined::Unjoined;
@@ -160,7 +161,7 @@ impl CallKey {
             hash: of_encoding(receiver, &hash),
             key: Key {
                 receiver,
-                form: Form::Encoded(Box::new(hash)),
+                form: Form::Encoded(Box::new(Encoded(hash))),
             },
         }
     }
@@ -178,7 +179,7 @@ impl CallKey {
 
 /// The tier.
 pub(crate) struct Local {
-    table: Guarded<Table<Key, Value>>,
+    table: Guarded<Table<Packed, Held>>,
     owners: Guarded<HashMap<usize, Owner>>,
     pub(crate) unjoined: Unjoined,
     enabled: bool,
@@ -239,10 +240,10 @@ impl Local {
             // SAFETY: the parts are alive.
             let found = table.find(hash, now, |key| unsafe { key.is_plain(receiver, parts) });
             if let Some(value) = found {
-                let object = value.object.as_ptr();
+                let object = value.object();
                 // SAFETY: the table holds it, and the thread is attached.
                 unsafe { ffi::Py_INCREF(object) };
-                return Some((object, value.share));
+                return Some((object, value.share()));
             }
             dropped = table.has_dropped();
             None
@@ -261,8 +262,8 @@ impl Local {
                 .find(key.hash, now, |known| known.same(&key.key))
                 .map(|value| {
                     // SAFETY: the table holds it, and the thread is attached.
-                    unsafe { ffi::Py_INCREF(value.object.as_ptr()) };
-                    (value.object.as_ptr(), value.share)
+                    unsafe { ffi::Py_INCREF(value.object()) };
+                    (value.object(), value.share())
                 });
             (found, table.has_dropped())
         });
@@ -285,11 +286,9 @@ impl Local {
         let mut candidates = Vec::new();
         self.table.with(|table| {
             table.candidates(hash, |key| {
-                if let Form::Local(opaque) = &key.form
-                    && key.receiver == receiver
-                    && opaque.hash == wanted.hash
-                {
-                    candidates.push(Arc::clone(opaque));
+                if key.receiver() == receiver {
+                    let local = key.local();
+                    candidates.extend(local.filter(|opaque| opaque.hash == wanted.hash));
                 }
             });
         });
@@ -365,12 +364,12 @@ impl Local {
     pub(crate) unsafe fn put(
         &self,
         hash: u64,
-        key: Key,
+        key: Packed,
         value: Value,
         lifetime: Option<Duration>,
-        same: impl Fn(&Key) -> bool,
+        same: impl Fn(&Packed) -> bool,
     ) {
-        let receiver = key.receiver;
+        let receiver = key.receiver();
         if !self.own(receiver, hash) {
             attached(|_| drop((key, value)));
             return;
@@ -382,7 +381,7 @@ impl Local {
             weight: value.weight(py),
             expires: lifetime.map(|lifetime| now.after(lifetime)),
             key,
-            value,
+            value: Held::new(value.object, value.share),
         };
         self.table.with(|table| {
             table.insert(hash, item, now, same);
@@ -402,13 +401,10 @@ impl Local {
     #[inline]
     unsafe fn release_dropped(&self) {
         while let Some((key, value)) = self.table.with(Table::pop_dropped) {
-            // SAFETY: attached, and both are given up.
+            // SAFETY: attached.
             unsafe {
                 key.release();
-                ffi::Py_DECREF(value.object.into_ptr());
-                if let Some(original) = value.original {
-                    ffi::Py_DECREF(original.into_ptr());
-                }
+                value.release();
             }
         }
     }
@@ -428,8 +424,8 @@ impl Local {
             (self.as_awaited(py, value), weight)
         });
         let item = Item {
-            key: key.key.clone(),
-            value,
+            key: Packed::new(key.key.clone()),
+            value: Held::new(value.object, value.share),
             weight,
             expires: lifetime.map(|lifetime| now.after(lifetime)),
         };
@@ -481,7 +477,7 @@ impl Local {
         let mut removed = Vec::new();
         for hash in &owner.hashes {
             self.table.with(|table| {
-                while let Some(pair) = table.remove(*hash, |key| key.receiver == address) {
+                while let Some(pair) = table.remove(*hash, |key| key.receiver() == address) {
                     removed.push(pair);
                 }
             });
@@ -502,7 +498,7 @@ impl Local {
         self.table.with(|table| {
             hashes.retain(|hash| {
                 let mut there = false;
-                table.candidates(*hash, |key| there |= key.receiver == address);
+                table.candidates(*hash, |key| there |= key.receiver() == address);
                 there
             });
         });
@@ -527,7 +523,7 @@ impl Local {
     }
 
     #[inline]
-    fn note_figures(&self, table: &Table<Key, Value>) {
+    fn note_figures(&self, table: &Table<Packed, Held>) {
         self.len.store(table.len() as u64, Ordering::Relaxed);
         self.bytes.store(table.bytes(), Ordering::Relaxed);
         self.evictions.store(table.evictions(), Ordering::Relaxed);
@@ -543,7 +539,7 @@ impl Local {
             self.table.while_stopped(|table| {
                 for (key, value) in table.iter() {
                     key.each_object(&mut visit);
-                    visit(value.object.as_ptr());
+                    visit(value.object());
                 }
             });
         }

@@ -21,6 +21,7 @@ use crate::isolate::is_atom;
 use crate::key::Key;
 use crate::load::{self, Raised};
 use crate::local::{Share, Value};
+use crate::packed::Packed;
 use crate::tiers::{CONFIGURATION, Tiers};
 use crate::unjoined::{Lead, Note};
 
@@ -80,13 +81,13 @@ pub(crate) unsafe fn load(
         return None;
     }
     // SAFETY: the parts are alive.
-    let same = |key: &Key| unsafe { key.is_plain(receiver, parts) };
+    let same = |key: &Packed| unsafe { key.is_plain(receiver, parts) };
     if !local.unjoined.is_free(hash, same) {
         return None;
     }
     // SAFETY: attached, and the parts are alive.
     let key = unsafe { Key::plain(Python::assume_attached(), receiver, parts) }.ok()?;
-    let noted = local.unjoined.note(hash, key);
+    let noted = local.unjoined.note(hash, Packed::new(key));
     tiers.counters.alone.add_one();
     let begun = (tiers.options.monitoring == Monitoring::Full).then(|| SystemClock.now());
     // SAFETY: as the interpreter gave them.
@@ -129,7 +130,7 @@ unsafe fn keep(
     hash: u64,
     note: Note,
     object: *mut ffi::PyObject,
-    same: impl Fn(&Key) -> bool,
+    same: impl Fn(&Packed) -> bool,
 ) {
     let Note { key, stale, .. } = note;
     if stale {
@@ -157,7 +158,7 @@ unsafe fn finish(
     hash: u64,
     note: Option<Note>,
     object: *mut ffi::PyObject,
-    same: impl Fn(&Key) -> bool,
+    same: impl Fn(&Packed) -> bool,
 ) -> *mut ffi::PyObject {
     guard::object(|py| {
         // SAFETY: by the contract above.

@@ -12,6 +12,7 @@ use cachekit_runtime::flight;
 use crate::key::Key;
 use crate::load::Raised;
 use crate::local::Value;
+use crate::packed::Packed;
 use crate::shared::Guarded;
 
 /// The duty to give those who wait a result.
@@ -39,7 +40,7 @@ pub(crate) struct Note {
     number: u64,
     hash: u64,
     thread: u64,
-    pub(crate) key: Key,
+    pub(crate) key: Packed,
     /// Whether somebody removed or replaced what it loads since it began.
     pub(crate) stale: bool,
     pub(crate) lead: Option<Lead>,
@@ -71,7 +72,7 @@ impl Unjoined {
 
     /// Whether a load of the key that `same` recognises may be noted: nobody else loads it in any way.
     #[inline]
-    pub(crate) fn is_free(&self, hash: u64, same: impl Fn(&Key) -> bool) -> bool {
+    pub(crate) fn is_free(&self, hash: u64, same: impl Fn(&Packed) -> bool) -> bool {
         self.0.with(|state| {
             state.after_fork();
             let taken = |note: &Note| note.hash == hash && same(&note.key);
@@ -81,7 +82,7 @@ impl Unjoined {
 
     /// Notes a load by this thread, until [`Noted::end`].
     #[inline]
-    pub(crate) fn note(&self, hash: u64, key: Key) -> Noted<'_> {
+    pub(crate) fn note(&self, hash: u64, key: Packed) -> Noted<'_> {
         let thread = current_thread();
         let number = self.0.with(|state| {
             let number = state.next;

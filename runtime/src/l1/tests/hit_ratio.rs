@@ -123,7 +123,7 @@ fn what_is_popular_now_replaces_what_was_popular_before() {
     let (both, _) = hits(300, popular(0).chain(popular(10_000)));
     let (before, after) = (f64::from(alone), f64::from(both - alone));
     assert!(
-        after >= 0.97 * before,
+        after >= 0.95 * before,
         "{before} hits before, {after} after"
     );
 }

@@ -116,22 +116,15 @@ fn what_returns_soon_wins_like_what_was_used() {
     assert_eq!(missing(&table, 30), [0; 0]);
 }
 
-/// A hash of the history's first bucket, in which things then stand as they came.
-fn in_one_bucket(key: u64) -> u64 {
-    key << 52
-}
-
 /// A full table whose main queue was used once, and then another key that comes again and again, is used once and
 /// leaves for long. `wait` others came before. How often it came until it had a place.
 fn comings_until_it_stays(wait: u64) -> u64 {
+    // Small hashes are of one bucket in the history, where things stand as they came.
     let insert = |table: &mut Table<u64, u64>, key| {
-        let hash = in_one_bucket(key);
-        table.insert(hash, item(key, key), NOW, |known| *known == key);
+        table.insert(key, item(key, key), NOW, |known| *known == key);
     };
-    let find = |table: &mut Table<u64, u64>, key| {
-        let found = table.find(in_one_bucket(key), NOW, |known| *known == key);
-        found.is_some()
-    };
+    let find =
+        |table: &mut Table<u64, u64>, key| table.find(key, NOW, |known| *known == key).is_some();
     let mut table = table(MOST, 1000);
     for key in 1..=MOST {
         insert(&mut table, key);
@@ -229,49 +222,41 @@ fn a_replacement_that_grows_stays_wherever_it_stands() {
 #[test]
 fn the_history_tells_how_often_and_how_long_ago() {
     let mut history = History::default();
-    assert_eq!(history.take(in_one_bucket(1)), None);
-    for print in 1..=16 {
-        history.put(in_one_bucket(print), print, 32, 32);
+    assert_eq!(history.take(1), None);
+    for hash in 1..=16 {
+        history.put(hash, u64::from(hash), 32, 32);
     }
     let left = |count, lately| Some(Left { count, lately });
-    assert_eq!(
-        history.take(in_one_bucket(16)),
-        left(15, true),
-        "as high as it counts"
-    );
-    assert_eq!(history.take(in_one_bucket(16)), None, "taken");
-    assert_eq!(history.take(in_one_bucket(15)), left(15, true));
-    assert_eq!(
-        history.take(in_one_bucket(1)),
-        left(1, false),
-        "fourteen places on"
-    );
-    assert_eq!(history.take(in_one_bucket(100)), None);
+    assert_eq!(history.take(16), left(15, true), "as high as it counts");
+    assert_eq!(history.take(16), None, "taken");
+    assert_eq!(history.take(15), left(15, true));
+    assert_eq!(history.take(1), left(1, false), "fourteen places on");
+    assert_eq!(history.take(100), None);
 }
 
 #[test]
 fn the_history_forgets_the_oldest() {
     let mut history = History::default();
-    for print in 1..=17 {
-        history.put(in_one_bucket(print), 1, 32, 32);
+    for hash in 1..=17 {
+        history.put(hash, 1, 32, 32);
     }
-    assert_eq!(history.take(in_one_bucket(1)), None);
-    assert!(history.take(in_one_bucket(2)).is_some());
+    assert_eq!(history.take(1), None);
+    assert!(history.take(2).is_some());
 }
 
 #[test]
 fn the_history_grows_with_the_table() {
     let mut history = History::default();
     for key in 0..1000 {
-        history.put(super::mix(key), 1, 32, u64::MAX);
+        history.put(super::mix(key) as u32, 1, 32, u64::MAX);
     }
     let known = |history: &mut History| {
-        let taken = (0..1000).filter_map(|key| history.take(super::mix(key)));
+        let taken = (0..1000).filter_map(|key| history.take(super::mix(key) as u32));
         taken.count()
     };
     assert!(known(&mut history) < 100);
     for key in 0..1000 {
-        history.put(super::mix(key), 1, 1000, u64::MAX);
+        history.put(super::mix(key) as u32, 1, 1000, u64::MAX);
     }
     assert!(known(&mut history) > 950);
 }
