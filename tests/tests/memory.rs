@@ -31,7 +31,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// Bytes that a table of so many entries takes for each, when it is full and others have left it.
-fn bytes_per_entry(entries: u64, max_entries: u64) -> f64 {
+fn bytes_per_entry(entries: u64, max_entries: u64, expires: Option<Instant>) -> f64 {
     let before = ALLOCATED.load(Ordering::Relaxed);
     // A key and a value of a word each, as the bindings have them.
     let mut table: Table<NonZeroU64, u64> = Table::new(Limits {
@@ -46,7 +46,7 @@ fn bytes_per_entry(entries: u64, max_entries: u64) -> f64 {
             key,
             value: number,
             weight: 100,
-            expires: None,
+            expires,
         };
         table.insert(mix(number), item, Instant::from_nanos(0), |known| {
             *known == key
@@ -65,10 +65,13 @@ fn bytes_per_entry(entries: u64, max_entries: u64) -> f64 {
 fn an_entry_takes_a_cache_line_with_all_that_belongs_to_it() {
     // 48 the entry, 4 what is remembered of those that left; the rest is the index, which is up to seven eighths full.
     for full in [7000, 1_000_000] {
-        let bytes = bytes_per_entry(full, full);
+        let bytes = bytes_per_entry(full, full, None);
         assert!(bytes <= 64.0, "{bytes} bytes");
+        // One that expires is filed.
+        let bytes = bytes_per_entry(full, full, Some(Instant::from_nanos(1 << 40)));
+        assert!(bytes <= 70.0, "{bytes} bytes");
     }
     // A table that may grow has no more than twice the room.
-    let growing = bytes_per_entry(110_000, u64::MAX);
+    let growing = bytes_per_entry(110_000, u64::MAX, None);
     assert!(growing <= 108.0, "{growing} bytes");
 }

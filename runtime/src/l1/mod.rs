@@ -7,6 +7,7 @@ mod history;
 mod policy;
 mod shared;
 mod table;
+mod wheel;
 
 pub use shared::L1;
 pub use table::{Item, Limits, Table};

@@ -4,9 +4,12 @@
 //! by its language's rules uses it as it is. Whatever leaves is kept until the owner takes it, so that foreign destructors
 //! run where the owner wants them, never in the middle of a change.
 
+use std::time::Duration;
+
 use hashbrown::HashTable;
 
 use super::policy::{Meta, Queues};
+use super::wheel::{UNFILED, Wheel};
 use crate::clock::Instant;
 
 /// No slot. The number of slots stays below it.
@@ -14,6 +17,9 @@ pub(super) const NIL: u32 = u32::MAX;
 
 /// When an entry expires that does not.
 const NEVER: u64 = u64::MAX;
+
+/// Slots that an insertion looks at to see whether they have expired.
+const SWEPT: usize = 4;
 
 /// How much a table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub(super) struct Entry<K, V> {
     pub(super) meta: Meta,
     pub(super) newer: u32,
     pub(super) older: u32,
+    /// Where the wheel has the slot, whoever is in it.
+    filed: u32,
     pair: Option<(K, V)>,
 }
 
@@ -54,6 +62,9 @@ pub struct Table<K, V> {
     /// First free slot; the others follow through `older`.
     free: u32,
     queues: Queues,
+    wheel: Wheel,
+    /// By how many nanoseconds a use puts off an entry's end.
+    sliding: u64,
     limits: Limits,
     dropped: Vec<(K, V)>,
     evictions: u64,
@@ -71,10 +82,19 @@ impl<K, V> Table<K, V> {
             entries: Vec::new(),
             free: NIL,
             queues: Queues::new(limits),
+            wheel: Wheel::default(),
+            sliding: 0,
             limits,
             dropped: Vec::new(),
             evictions: 0,
         }
+    }
+
+    /// Has each use of an entry that expires put that off to `lifetime` from then, at least.
+    #[must_use]
+    pub fn sliding(mut self, lifetime: Duration) -> Self {
+        self.sliding = Instant::default().after(lifetime).as_nanos();
+        self
     }
 
     /// Entries now, the expired ones that are still here included.
@@ -116,6 +136,10 @@ impl<K, V> Table<K, V> {
         }
         let entry = &mut self.entries[slot as usize];
         entry.meta.bump();
+        if self.sliding != 0 && entry.expires != NEVER {
+            let renewed = now.as_nanos().saturating_add(self.sliding);
+            entry.expires = entry.expires.max(renewed);
+        }
         entry.pair.as_ref().map(|(_, value)| value)
     }
 
@@ -175,9 +199,12 @@ impl<K, V> Table<K, V> {
             entry.expires = expires;
             let old = entry.pair.replace((key, value));
             self.dropped.extend(old);
+            self.file(slot, now);
+            self.sweep(now, SWEPT);
             self.make_room(0, 0, now, slot);
             return true;
         }
+        self.sweep(now, SWEPT);
         self.make_room(1, weight, now, NIL);
         let entry = Entry {
             hash,
@@ -185,6 +212,7 @@ impl<K, V> Table<K, V> {
             meta: Meta::new(weight),
             newer: NIL,
             older: NIL,
+            filed: UNFILED,
             pair: Some((key, value)),
         };
         let slot = self.occupy(entry);
@@ -193,7 +221,42 @@ impl<K, V> Table<K, V> {
         self.index.insert_unique(spread(hash), slot, |&slot| {
             spread(entries[slot as usize].hash)
         });
+        self.file(slot, now);
         true
+    }
+
+    /// Lets entries go that have expired by `now`, looking at no more than `budget`; says whether there are more to look at.
+    ///
+    /// An entry is found up to a 256th of its lifetime and 134 ms late. One that leaves is not counted as evicted. When the last
+    /// one has left, the table gives its memory back.
+    pub fn sweep(&mut self, now: Instant, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some((slot, tick)) = self.wheel.next(now) else {
+                break;
+            };
+            let entry = &mut self.entries[slot as usize];
+            if entry.filed != tick {
+                continue;
+            }
+            entry.filed = UNFILED;
+            if entry.pair.is_none() {
+                continue;
+            }
+            if entry.expires <= now.as_nanos() {
+                self.expire(slot);
+            } else {
+                self.file(slot, now);
+            }
+        }
+        if self.is_empty() {
+            self.give_back();
+        }
+        self.wheel.due().is_some_and(|due| due <= now)
+    }
+
+    /// When [`Table::sweep`] will find something to look at. `None`: not before something is inserted.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.wheel.due()
     }
 
     /// Takes out the entry whose key is the `same`, expired or not.
@@ -204,14 +267,18 @@ impl<K, V> Table<K, V> {
 
     /// Empties it and gives back its memory. What was in it can be had from [`Table::pop_dropped`].
     pub fn clear(&mut self) {
+        self.queues = Queues::new(self.limits);
+        let entries = self.give_back();
+        self.dropped
+            .extend(entries.into_iter().filter_map(|entry| entry.pair));
+    }
+
+    /// Forgets every slot.
+    fn give_back(&mut self) -> Vec<Entry<K, V>> {
         self.index = HashTable::new();
         self.free = NIL;
-        self.queues = Queues::new(self.limits);
-        self.dropped.extend(
-            std::mem::take(&mut self.entries)
-                .into_iter()
-                .filter_map(|e| e.pair),
-        );
+        self.wheel = Wheel::default();
+        std::mem::take(&mut self.entries)
     }
 
     /// Whether something left that nobody took yet.
@@ -239,6 +306,11 @@ impl<K, V> Table<K, V> {
     }
 
     #[cfg(test)]
+    pub(super) fn filed(&self) -> usize {
+        self.wheel.filed()
+    }
+
+    #[cfg(test)]
     pub(super) fn slots(&self) -> usize {
         self.entries.len()
     }
@@ -256,6 +328,32 @@ impl<K, V> Table<K, V> {
     fn expire(&mut self, slot: u32) {
         let old = self.take_out(slot);
         self.dropped.extend(old);
+    }
+
+    /// Has the wheel find the entry when it has expired.
+    fn file(&mut self, slot: u32, now: Instant) {
+        let entry = &mut self.entries[slot as usize];
+        if entry.expires == NEVER {
+            return;
+        }
+        let expires = Instant::from_nanos(entry.expires);
+        entry.filed = self.wheel.file(slot, entry.filed, expires, now);
+        if self.wheel.filed() > 2 * self.entries.len() + SWEPT {
+            self.file_all(now);
+        }
+    }
+
+    /// Forgets that slots were filed for what left them long ago.
+    #[cold]
+    fn file_all(&mut self, now: Instant) {
+        self.wheel = Wheel::default();
+        for (slot, entry) in self.entries.iter_mut().enumerate() {
+            entry.filed = UNFILED;
+            if entry.pair.is_some() && entry.expires != NEVER {
+                let expires = Instant::from_nanos(entry.expires);
+                entry.filed = self.wheel.file(slot as u32, UNFILED, expires, now);
+            }
+        }
     }
 
     /// Evicts until `entries` more entries of `bytes` more bytes fit. `keep` is not evicted.
@@ -299,7 +397,10 @@ impl<K, V> Table<K, V> {
         let slot = self.free;
         let place = &mut self.entries[slot as usize];
         self.free = place.older;
-        *place = entry;
+        *place = Entry {
+            filed: place.filed,
+            ..entry
+        };
         slot
     }
 }

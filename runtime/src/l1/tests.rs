@@ -7,6 +7,7 @@ use super::*;
 use crate::clock::Instant;
 use crate::random::Random;
 
+mod expiry;
 mod hit_ratio;
 mod policy;
 
