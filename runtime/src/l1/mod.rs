@@ -4,13 +4,14 @@
 //! tables behind locks, for Rust.
 
 mod history;
+mod index;
 mod policy;
 mod shared;
 mod table;
 mod wheel;
 
 pub use shared::L1;
-pub use table::{Item, Limits, Table};
+pub use table::{First, Item, Limits, Table};
 
 /// Spreads a hash over all 64 bits, for hashes that are not uniform: Python's of an integer is the integer.
 #[inline]

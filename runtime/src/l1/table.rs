@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-use hashbrown::HashTable;
-
+use super::index::Index;
 use super::policy::{Meta, Queues};
 use super::wheel::{UNFILED, Wheel};
 use crate::clock::Instant;
@@ -55,9 +54,20 @@ pub(super) struct Entry<K, V> {
     pair: Option<(K, V)>,
 }
 
+/// What [`Table::find_first`] says.
+#[derive(Debug)]
+pub enum First<'a, V> {
+    /// The value, whose entry counts as used.
+    Found(&'a V),
+    /// There is no entry with that hash.
+    Absent,
+    /// [`Table::find`] knows.
+    Unclear,
+}
+
 /// A bounded table of entries. See the module.
 pub struct Table<K, V> {
-    index: HashTable<u32>,
+    index: Index,
     entries: Vec<Entry<K, V>>,
     /// First free slot; the others follow through `older`.
     free: u32,
@@ -78,7 +88,7 @@ impl<K, V> Table<K, V> {
             max_bytes: limits.max_bytes.min(Meta::MAX_WEIGHT),
         };
         Self {
-            index: HashTable::new(),
+            index: Index::new(limits.max_entries),
             entries: Vec::new(),
             free: NIL,
             queues: Queues::new(limits),
@@ -143,16 +153,48 @@ impl<K, V> Table<K, V> {
         entry.pair.as_ref().map(|(_, value)| value)
     }
 
+    /// What [`Table::find`] finds if the first entry with `hash` is the one: for callers to whom each instruction counts, so
+    /// `same` is best a comparison of addresses. The time is only asked for where the entry expires.
+    #[inline(always)]
+    pub fn find_first(
+        &mut self,
+        hash: u64,
+        now: impl FnOnce() -> Instant,
+        same: impl FnOnce(&K) -> bool,
+    ) -> First<'_, V> {
+        let Some(slot) = self.index.find(hash as u32, |_| true) else {
+            return First::Absent;
+        };
+        let entry = &mut self.entries[slot as usize];
+        let Some((key, value)) = &entry.pair else {
+            return First::Unclear;
+        };
+        if !same(key) {
+            return First::Unclear;
+        }
+        if entry.expires != NEVER {
+            let now = now().as_nanos();
+            if entry.expires <= now {
+                return First::Unclear;
+            }
+            if self.sliding != 0 {
+                entry.expires = entry.expires.max(now.saturating_add(self.sliding));
+            }
+        }
+        entry.meta.bump();
+        First::Found(value)
+    }
+
     /// Shows every key that was inserted with `hash`, usually one. For callers whose comparison may change the table: they
     /// take references to the keys out, compare, then come back with a `same` that knows the key by its identity.
     pub fn candidates(&self, hash: u64, mut visit: impl FnMut(&K)) {
         let hash = hash as u32;
-        for &slot in self.index.iter_hash(spread(hash)) {
-            let entry = &self.entries[slot as usize];
-            if let (true, Some((key, _))) = (entry.hash == hash, entry.pair.as_ref()) {
+        self.index.find(hash, |slot| {
+            if let Some((key, _)) = &self.entries[slot as usize].pair {
                 visit(key);
             }
-        }
+            false
+        });
     }
 
     /// Every key and value, in no order.
@@ -217,10 +259,7 @@ impl<K, V> Table<K, V> {
         };
         let slot = self.occupy(entry);
         self.queues.enter(&mut self.entries, slot, hash);
-        let entries = &self.entries;
-        self.index.insert_unique(spread(hash), slot, |&slot| {
-            spread(entries[slot as usize].hash)
-        });
+        self.index.insert(hash, slot);
         self.file(slot, now);
         true
     }
@@ -275,7 +314,7 @@ impl<K, V> Table<K, V> {
 
     /// Forgets every slot.
     fn give_back(&mut self) -> Vec<Entry<K, V>> {
-        self.index = HashTable::new();
+        self.index = Index::new(self.limits.max_entries);
         self.free = NIL;
         self.wheel = Wheel::default();
         std::mem::take(&mut self.entries)
@@ -317,11 +356,10 @@ impl<K, V> Table<K, V> {
 
     #[inline]
     fn slot(&self, hash: u32, same: &mut impl FnMut(&K) -> bool) -> Option<u32> {
-        let is_it = |slot: &u32| {
-            let entry = &self.entries[*slot as usize];
-            entry.hash == hash && entry.pair.as_ref().is_some_and(|(key, _)| same(key))
-        };
-        self.index.find(spread(hash), is_it).copied()
+        self.index.find(hash, |slot| {
+            let pair = &self.entries[slot as usize].pair;
+            pair.as_ref().is_some_and(|(key, _)| same(key))
+        })
     }
 
     #[cold]
@@ -373,9 +411,7 @@ impl<K, V> Table<K, V> {
 
     fn take_out(&mut self, slot: u32) -> Option<(K, V)> {
         let hash = self.entries[slot as usize].hash;
-        if let Ok(found) = self.index.find_entry(spread(hash), |&other| other == slot) {
-            found.remove();
-        }
+        self.index.remove(hash, slot);
         self.queues.unlink(&mut self.entries, slot);
         let entry = &mut self.entries[slot as usize];
         entry.older = self.free;
@@ -403,12 +439,6 @@ impl<K, V> Table<K, V> {
         };
         slot
     }
-}
-
-/// As the index wants it: the highest bits tell neighbours apart, the lowest choose the place.
-#[inline]
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 impl<K, V> std::fmt::Debug for Table<K, V> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use cachekit_runtime::cache;
 use cachekit_runtime::error::Error;
 use cachekit_runtime::key::KeyHash;
-use cachekit_runtime::l1::{Item, Limits, Table};
+use cachekit_runtime::l1::{First, Item, Limits, Table};
 use cachekit_runtime::native::Writer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
@@ -43,6 +43,16 @@ pub(crate) enum Share {
     Ready,
     /// Not at all: whoever did not make it makes their own.
     Never,
+}
+
+/// What a first look at the tier says.
+#[derive(Clone, Copy)]
+pub(crate) enum Glance {
+    /// A new reference to the value, and how to hand it out.
+    Found(*mut ffi::PyObject, Share),
+    Absent,
+    /// Another look is needed.
+    Unclear,
 }
 
 /// A value as it is stored, and as waiters get it.
@@ -223,11 +233,39 @@ impl Local {
         (read(&self.len), read(&self.bytes), read(&self.evictions))
     }
 
+    /// What [`find_plain`](Self::find_plain) finds for one argument, if that is the very object that the entry was stored
+    /// under.
+    ///
+    /// # Safety
+    /// As for that.
+    #[inline(always)]
+    pub(crate) unsafe fn find_object(
+        &self,
+        hash: u64,
+        receiver: usize,
+        part: *mut ffi::PyObject,
+    ) -> Glance {
+        self.table.with(|table| {
+            // SAFETY: both are alive.
+            let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
+            match table.find_first(hash, clock::now, same) {
+                First::Found(value) => {
+                    let object = value.object();
+                    // SAFETY: the table holds it, and the thread is attached.
+                    unsafe { ffi::Py_INCREF(object) };
+                    Glance::Found(object, value.share())
+                }
+                First::Absent => Glance::Absent,
+                First::Unclear => Glance::Unclear,
+            }
+        })
+    }
+
     /// A new reference to the value of a call with plain arguments, and how to hand it out.
     ///
     /// # Safety
     /// The thread is attached and the parts are alive.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) unsafe fn find_plain(
         &self,
         hash: u64,

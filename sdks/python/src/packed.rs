@@ -115,6 +115,24 @@ impl Packed {
         look(&self.unpacked())
     }
 
+    /// Whether it is the key of a call with this receiver and this very object alone, without looking at more than addresses.
+    ///
+    /// # Safety
+    /// Both are alive.
+    #[inline(always)]
+    pub(crate) unsafe fn is_object(&self, receiver: usize, part: *mut ffi::PyObject) -> bool {
+        if receiver == 0 {
+            // Without bits of a tag it is an object's address.
+            return self.0.as_ptr().cast() == part;
+        }
+        if self.tag() != Self::WHOLE {
+            return false;
+        }
+        // SAFETY: that is what the tag says, and it lives as long as this.
+        let key = unsafe { &*untag::<Key>(self.0) };
+        matches!(&key.form, Form::One(known) if known.as_ptr() == part) && key.receiver == receiver
+    }
+
     /// As [`Key::is_plain`].
     ///
     /// # Safety

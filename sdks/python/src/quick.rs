@@ -15,7 +15,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::ending;
-use crate::function::CallArgs;
+use crate::function::{CallArgs, Place};
 use crate::guard;
 use crate::isolate::is_atom;
 use crate::key::Key;
@@ -63,8 +63,7 @@ impl Alone {
     }
 }
 
-/// The result of a call that missed, or null with an exception; nothing if it has to go another way. `parts` are its plain
-/// arguments without the receiver.
+/// The result of a call that missed, or null with an exception; nothing if it has to go another way.
 ///
 /// # Safety
 /// Attached, within the call that the arguments belong to.
@@ -72,11 +71,14 @@ impl Alone {
 pub(crate) unsafe fn load(
     tiers: &Tiers,
     args: CallArgs,
-    hash: u64,
-    receiver: usize,
-    parts: &[*mut ffi::PyObject],
+    at: Place<'_>,
 ) -> Option<*mut ffi::PyObject> {
     let local = &*tiers.local;
+    let Place {
+        hash,
+        receiver,
+        parts,
+    } = at;
     if !tiers.alone.now() || !local.may_keep(receiver) || load::stack_is_nearly_used_up() {
         return None;
     }

@@ -122,7 +122,7 @@ struct Long {
 /// # Safety
 /// A live exact integer.
 #[inline(always)]
-unsafe fn small(long: *mut ffi::PyObject) -> Option<i64> {
+pub(crate) unsafe fn small(long: *mut ffi::PyObject) -> Option<i64> {
     // SAFETY: by the contract above. An integer of no digits has room for one.
     unsafe {
         let long = long.cast::<Long>();

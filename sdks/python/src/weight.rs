@@ -10,6 +10,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyType};
 
+use crate::scalar::small;
+
 /// Most objects that are looked at.
 const NODES: u32 = 4096;
 /// Containers up to this length are looked at whole.
@@ -23,7 +25,12 @@ const DEPTH: u32 = 128;
 const HEAD: u64 = 16;
 
 /// An estimate of the bytes that `value` keeps in memory. Runs no Python code.
+#[inline]
 pub(crate) fn weigh(value: Borrowed<'_, '_, PyAny>) -> u64 {
+    // SAFETY: the object is borrowed during the call.
+    if let Some(weight) = unsafe { scalar(value.as_ptr()) } {
+        return weight;
+    }
     let mut scale = Scale {
         py: value.py(),
         left: NODES,
@@ -31,6 +38,31 @@ pub(crate) fn weigh(value: Borrowed<'_, '_, PyAny>) -> u64 {
     };
     // SAFETY: the object is borrowed during the call.
     unsafe { scale.object(value.as_ptr(), 0) }
+}
+
+/// What an object weighs that holds no others; nothing for containers, and for integers that do not fit a machine's.
+///
+/// # Safety
+/// It is alive.
+#[inline]
+unsafe fn scalar(object: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: the caller's; each cast follows a check of the exact type.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        if class == &raw mut ffi::PyLong_Type {
+            return small(object).map(|_| 32);
+        }
+        if class == &raw mut ffi::PyUnicode_Type {
+            return Some(text(object));
+        }
+        if class == &raw mut ffi::PyFloat_Type {
+            return Some(24);
+        }
+        if class == &raw mut ffi::PyBytes_Type {
+            return Some(33 + ffi::PyBytes_Size(object).unsigned_abs() as u64);
+        }
+        None
+    }
 }
 
 struct Scale<'py> {
@@ -53,20 +85,11 @@ impl Scale<'_> {
             if depth > 0 && ffi::Py_REFCNT(object) as isize > SHARED {
                 return 0;
             }
-            if class == &raw mut ffi::PyUnicode_Type {
-                return text(object);
-            }
-            if class == &raw mut ffi::PyFloat_Type {
-                return 24;
+            if let Some(weight) = scalar(object) {
+                return weight;
             }
             if class == &raw mut ffi::PyLong_Type {
-                let mut overflow = 0;
-                ffi::PyLong_AsLongLongAndOverflow(object, &raw mut overflow);
-                let held = Bound::from_borrowed_ptr(self.py, object);
-                return if overflow == 0 { 32 } else { own_size(&held) };
-            }
-            if class == &raw mut ffi::PyBytes_Type {
-                return 33 + ffi::PyBytes_Size(object).unsigned_abs() as u64;
+                return own_size(&Bound::from_borrowed_ptr(self.py, object));
             }
             if depth >= DEPTH || !self.met.insert(object as usize) {
                 return 0;

@@ -12,7 +12,7 @@ use super::CachedFunction;
 use crate::arguments::tuple_from;
 use crate::ending;
 use crate::guard;
-use crate::local::{Share, Value};
+use crate::local::{Glance, Share, Value};
 use crate::tiers::Tiers;
 use crate::{disabled, key, quick};
 
@@ -131,33 +131,78 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
     kwnames: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     let given = 1 + usize::from(RECEIVER);
-    // SAFETY: a slot of this type, whose arguments live as long as the call. What is called here cannot panic.
+    // SAFETY: a slot of this type, whose arguments live as long as the call. What is called without a guard cannot panic.
     unsafe {
-        if kwnames.is_null()
-            && ffi::PyVectorcall_NARGS(nargsf).cast_unsigned() == given
-            && !disabled::by_anybody()
+        if !kwnames.is_null()
+            || ffi::PyVectorcall_NARGS(nargsf).cast_unsigned() != given
+            || disabled::by_anybody()
         {
-            let tiers = CachedFunction::from_ptr(function).tiers();
-            if !RECEIVER || tiers.receivers.go_by_identity(*args) {
-                let receiver = if RECEIVER { *args as usize } else { 0 };
-                let parts = &*args.add(given - 1).cast::<[*mut ffi::PyObject; 1]>();
-                if let Some(hash) = key::of_plain(receiver, parts)
-                    && let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts)
-                {
-                    tiers.counters.l1_hits.add_one();
-                    if share == Share::Same {
-                        return object;
-                    }
-                    let call = CallArgs {
-                        args,
-                        given,
-                        kwnames,
-                    };
-                    return hand_out(tiers, object, share, call);
-                }
-            }
+            return vectorcall(function, args, nargsf, kwnames);
         }
-        vectorcall(function, args, nargsf, kwnames)
+        let tiers = CachedFunction::from_ptr(function).tiers();
+        let receiver = if RECEIVER { *args as usize } else { 0 };
+        let parts = &*args.add(given - 1).cast::<[*mut ffi::PyObject; 1]>();
+        let hash = key::of_plain(receiver, parts);
+        let (Some(hash), true) = (hash, !RECEIVER || tiers.receivers.go_by_identity(*args)) else {
+            return vectorcall(function, args, nargsf, kwnames);
+        };
+        let glance = tiers.local.find_object(hash, receiver, parts[0]);
+        if let Glance::Found(object, Share::Same) = glance {
+            tiers.counters.l1_hits.add_one();
+            return object;
+        }
+        let call = CallArgs {
+            args,
+            given,
+            kwnames,
+        };
+        guard::raw(null_mut(), || {
+            let at = Place {
+                hash,
+                receiver,
+                parts,
+            };
+            go_on(function, tiers, call, at, glance)
+        })
+    }
+}
+
+/// What a call with plain arguments is found by.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) hash: u64,
+    /// Zero if there is none.
+    pub(crate) receiver: usize,
+    pub(crate) parts: &'a [*mut ffi::PyObject],
+}
+
+/// A call after a first look for its entry.
+///
+/// # Safety
+/// Attached, within the call that the arguments belong to. The place is theirs.
+#[inline(never)]
+unsafe fn go_on(
+    function: *mut ffi::PyObject,
+    tiers: &Tiers,
+    call: CallArgs,
+    at: Place<'_>,
+    glance: Glance,
+) -> *mut ffi::PyObject {
+    // SAFETY: by the contract above.
+    unsafe {
+        let found = match glance {
+            Glance::Found(object, share) => Some((object, share)),
+            Glance::Absent => None,
+            Glance::Unclear => tiers.local.find_plain(at.hash, at.receiver, at.parts),
+        };
+        let Some((object, share)) = found else {
+            return quick::load(tiers, call, at).unwrap_or_else(|| slow(function, call));
+        };
+        tiers.counters.l1_hits.add_one();
+        if share == Share::Ready || (share == Share::Same && !tiers.is_async) {
+            return object;
+        }
+        hand_out(tiers, object, share, call)
     }
 }
 
@@ -208,14 +253,12 @@ pub(super) unsafe extern "C" fn vectorcall(
             let Some(hash) = key::of_plain(receiver, parts) else {
                 return slow(function, call);
             };
-            if let Some((object, share)) = tiers.local.find_plain(hash, receiver, parts) {
-                tiers.counters.l1_hits.add_one();
-                if share == Share::Ready || (share == Share::Same && !tiers.is_async) {
-                    return object;
-                }
-                return hand_out(tiers, object, share, call);
-            }
-            quick::load(tiers, call, hash, receiver, parts).unwrap_or_else(|| slow(function, call))
+            let at = Place {
+                hash,
+                receiver,
+                parts,
+            };
+            go_on(function, tiers, call, at, Glance::Unclear)
         }
     })
 }

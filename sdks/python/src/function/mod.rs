@@ -17,7 +17,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-pub(crate) use self::call::{CallArgs, KeptArgs};
+pub(crate) use self::call::{CallArgs, KeptArgs, Place};
 pub(crate) use self::methods::Operation;
 use crate::guard;
 use crate::heap::{self, Callable, slot};

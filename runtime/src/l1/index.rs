@@ -1,0 +1,204 @@
+//! From hashes to slots: linear probing in order, one word a cell.
+//!
+//! A cell holds a hash and a slot, so a lookup reads one cache line here and goes to an entry only when 32 bits agree. Where
+//! a hash belongs is its share of the range (Lemire, "Fast random integer generation in an interval", 2019), so the
+//! number of cells need not be a power of two: a full cache takes four cells for three entries, where doubling would take up to
+//! twice as many. That share grows with the hash, so all cells can be kept in the order of their hashes, and a lookup of what is
+//! not here ends at the first larger one (Amble and Knuth, "Ordered hash tables", The Computer Journal 1974). Removal moves
+//! cells back, so there are no tombstones to clean up.
+
+use super::table::NIL;
+
+/// Neither a slot nor a hash, and larger than all cells that are.
+const EMPTY: u64 = u64::MAX;
+/// Places of the smallest index.
+const LEAST: usize = 8;
+/// Cells behind the last place, for those that find theirs taken. The last one stays empty.
+const MARGIN: usize = 128;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    cells: Vec<u64>,
+    /// The cells before the margin.
+    places: usize,
+    len: usize,
+    /// Most places that it grows to by doubling.
+    most: usize,
+}
+
+impl Index {
+    /// An empty index that will hold at most `limit` slots. It allocates with its first one.
+    pub(super) fn new(limit: u64) -> Self {
+        let most = limit.saturating_mul(4).div_ceil(3).saturating_add(1);
+        let most = usize::try_from(most.min(u64::from(NIL))).unwrap_or(LEAST);
+        Self {
+            most: most.max(LEAST),
+            ..Self::default()
+        }
+    }
+
+    /// Slots in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it is empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first slot under `hash` that `wanted` accepts.
+    #[inline(always)]
+    pub(super) fn find(&self, hash: u32, mut wanted: impl FnMut(u32) -> bool) -> Option<u32> {
+        let mut cells = self.cells.get(self.place(hash)..)?.iter();
+        let least = cell(hash, 0);
+        let mut cell = *cells.find(|cell| **cell >= least)?;
+        while (cell >> 32) as u32 == hash && cell != EMPTY {
+            if wanted(cell as u32) {
+                return Some(cell as u32);
+            }
+            cell = *cells.next()?;
+        }
+        None
+    }
+
+    /// Adds a slot that is not in it.
+    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+        if (self.len + 1) * 4 > self.places * 3 {
+            self.grow();
+        }
+        let new = cell(hash, slot);
+        while !self.squeeze(new) {
+            self.grow();
+        }
+        self.len += 1;
+    }
+
+    /// Puts a cell where it belongs; says whether there was room.
+    fn squeeze(&mut self, new: u64) -> bool {
+        let mut at = self.place((new >> 32) as u32);
+        while self.cells[at] < new {
+            at += 1;
+        }
+        let Some(free) = self.cells[at..].iter().position(|cell| *cell == EMPTY) else {
+            return false;
+        };
+        if at + free + 1 == self.cells.len() {
+            return false;
+        }
+        self.cells.copy_within(at..at + free, at + 1);
+        self.cells[at] = new;
+        true
+    }
+
+    /// Removes a slot; says whether it was there.
+    pub(super) fn remove(&mut self, hash: u32, slot: u32) -> bool {
+        let old = cell(hash, slot);
+        let first = self.place(hash);
+        let Some(found) = self
+            .cells
+            .get(first..)
+            .and_then(|cells| cells.iter().position(|cell| *cell >= old))
+        else {
+            return false;
+        };
+        let at = first + found;
+        if self.cells[at] != old {
+            return false;
+        }
+        // Those behind move back, up to one that stands in its own place.
+        let mut end = at + 1;
+        while self.cells[end] != EMPTY && self.place((self.cells[end] >> 32) as u32) != end {
+            end += 1;
+        }
+        self.cells.copy_within(at + 1..end, at);
+        self.cells[end - 1] = EMPTY;
+        self.len -= 1;
+        true
+    }
+
+    /// Where a hash belongs.
+    #[inline(always)]
+    fn place(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.places as u64) >> 32) as usize
+    }
+
+    fn grow(&mut self) {
+        let doubled = (self.places * 2).max(LEAST);
+        // Past what was said to be the most it goes on doubling, so that what cannot be costs memory and not the process.
+        self.places = if self.places < self.most {
+            doubled.min(self.most)
+        } else {
+            doubled
+        };
+        let margin = MARGIN.min(self.places);
+        let old = std::mem::replace(&mut self.cells, vec![EMPTY; self.places + margin]);
+        let mut free = 0;
+        for cell in old.into_iter().filter(|cell| *cell != EMPTY) {
+            let at = self.place((cell >> 32) as u32).max(free);
+            self.cells[at] = cell;
+            free = at + 1;
+        }
+    }
+}
+
+#[inline(always)]
+fn cell(hash: u32, slot: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::l1::mix;
+    use crate::random::Random;
+
+    /// Against a set, with so few hashes that cells crowd, at the end too.
+    #[test]
+    fn it_finds_what_is_in_it_and_nothing_else() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let limit = 1 + random.below(200);
+            let mut index = Index::new(limit);
+            let mut model = HashSet::new();
+            let some = (0..8).map(|_| (random.next() >> 32) as u32);
+            let hashes: Vec<u32> = some.chain([0, u32::MAX - 1, u32::MAX]).collect();
+            for _ in 0..600 {
+                let hash = hashes[random.below(hashes.len() as u64) as usize];
+                let slot = random.below(2 * limit) as u32;
+                let new = !model.contains(&(hash, slot));
+                if random.below(3) > 0 && model.len() < limit as usize && new {
+                    index.insert(hash, slot);
+                    model.insert((hash, slot));
+                } else {
+                    assert_eq!(index.remove(hash, slot), model.remove(&(hash, slot)));
+                }
+                assert_eq!(index.len(), model.len());
+                assert_eq!(index.cells.last().copied().unwrap_or(EMPTY), EMPTY);
+                for hash in &hashes {
+                    let mut seen = HashSet::new();
+                    assert_eq!(index.find(*hash, |slot| !seen.insert(slot)), None);
+                    let known = model.iter().filter(|(other, _)| other == hash);
+                    assert_eq!(seen, known.map(|(_, slot)| *slot).collect());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_one_takes_four_cells_for_three_slots() {
+        let mut index = Index::new(1_000_000);
+        let hash = |slot: u32| mix(u64::from(slot)) as u32;
+        for slot in 0..1_000_000 {
+            index.insert(hash(slot), slot);
+        }
+        let cells = index.cells.capacity();
+        assert!(cells <= 1_333_335 + MARGIN, "{cells}");
+        let found =
+            (0..1_000_000).filter(|slot| index.find(hash(*slot), |found| found == *slot).is_some());
+        assert_eq!(found.count(), 1_000_000);
+    }
+}
