@@ -171,13 +171,17 @@ pub(crate) fn of_encoding(receiver: usize, hash: &KeyHash) -> u64 {
 #[inline(always)]
 pub(crate) unsafe fn of_plain(receiver: usize, parts: &[*mut ffi::PyObject]) -> Option<u64> {
     let mut hash = receiver as u64;
+    if parts.is_empty() {
+        return Some(mix(hash));
+    }
     for part in parts {
         // SAFETY: alive.
         hash = fold(hash, unsafe { hash_of(*part)? });
     }
-    Some(mix(hash))
+    Some(hash)
 }
 
+/// Spreads a part over all bits of a hash, as [`mix`] does.
 #[inline(always)]
 pub(crate) fn fold(hash: u64, part: u64) -> u64 {
     let wide = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * u128::from(part ^ 0xe703_7ed1_a0b4_28db);

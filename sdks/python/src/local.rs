@@ -245,20 +245,13 @@ impl Local {
         receiver: usize,
         part: *mut ffi::PyObject,
     ) -> Glance {
-        self.table.with(|table| {
-            // SAFETY: both are alive.
-            let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
-            match table.find_first(hash, clock::now, same) {
-                First::Found(value) => {
-                    let object = value.object();
-                    // SAFETY: the table holds it, and the thread is attached.
-                    unsafe { ffi::Py_INCREF(object) };
-                    Glance::Found(object, value.share())
-                }
-                First::Absent => Glance::Absent,
-                First::Unclear => Glance::Unclear,
-            }
-        })
+        // SAFETY: both are alive, and the thread is attached.
+        unsafe {
+            #[cfg(not(Py_GIL_DISABLED))]
+            return glance(self.table.section(), hash, receiver, part);
+            #[cfg(Py_GIL_DISABLED)]
+            self.table.with(|table| glance(table, hash, receiver, part))
+        }
     }
 
     /// A new reference to the value of a call with plain arguments, and how to hand it out.
@@ -581,6 +574,31 @@ impl Local {
                 }
             });
         }
+    }
+}
+
+/// The section of [`Local::find_object`].
+///
+/// # Safety
+/// As for that.
+#[inline(always)]
+unsafe fn glance(
+    table: &mut Table<Packed, Held>,
+    hash: u64,
+    receiver: usize,
+    part: *mut ffi::PyObject,
+) -> Glance {
+    // SAFETY: both are alive.
+    let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
+    match table.find_first(hash, clock::now, same) {
+        First::Found(value) => {
+            let object = value.object();
+            // SAFETY: the table holds it, and the thread is attached.
+            unsafe { ffi::Py_INCREF(object) };
+            Glance::Found(object, value.share())
+        }
+        First::Absent => Glance::Absent,
+        First::Unclear => Glance::Unclear,
     }
 }
 

@@ -50,6 +50,21 @@ impl<T> Guarded<T> {
         section(unsafe { &mut *self.0.get() })
     }
 
+    /// The value, for a section in the caller's own code: a closure is not always inlined.
+    ///
+    /// # Safety
+    /// Attached to the interpreter. The section is as for [`with`](Self::with), and ends before another one begins.
+    #[cfg(not(Py_GIL_DISABLED))]
+    #[inline(always)]
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the interpreter's lock is what makes it the only one"
+    )]
+    pub(crate) unsafe fn section(&self) -> &mut T {
+        // SAFETY: by the contract above.
+        unsafe { &mut *self.0.get() }
+    }
+
     /// Runs `section` while the collector has stopped every other thread.
     ///
     /// # Safety
