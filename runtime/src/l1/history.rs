@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use super::trend::TURN;
+
 /// Fingerprints in a bucket.
 const WAYS: usize = 16;
 /// Buckets of the smallest history: with fewer of them chance decides alone.
@@ -26,16 +28,16 @@ struct Bucket([u16; WAYS]);
 pub(super) struct Left {
     /// How often it had been used.
     pub(super) count: u64,
-    /// Whether fewer left since than are here.
-    pub(super) lately: bool,
+    /// How many left since, in parts of a turnover: as many as are here.
+    pub(super) ago: u64,
 }
 
 /// It starts with the first entry that leaves, and grows with the table.
 #[derive(Default)]
 pub(super) struct History {
     buckets: Vec<Bucket>,
-    /// Places in a bucket that are recent.
-    recent: usize,
+    /// Places in a bucket that a turnover takes.
+    turn: u64,
 }
 
 impl History {
@@ -49,6 +51,11 @@ impl History {
         &mut self.buckets[at as usize].0
     }
 
+    /// Whether nothing has left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
     /// Remembers `hash`, for a table that has `population` of `most` entries.
     pub(super) fn put(&mut self, hash: u32, count: u64, population: u64, most: u64) {
         let ways = WAYS as u64;
@@ -59,7 +66,7 @@ impl History {
             self.buckets = vec![Bucket([0; WAYS]); buckets as usize];
         }
         let slots = self.buckets.len() as u64 * ways;
-        self.recent = (population * ways).div_ceil(slots) as usize;
+        self.turn = (population * ways).div_ceil(slots);
         let bucket = self.bucket(hash);
         bucket.copy_within(..WAYS - 1, 1);
         bucket[0] = Self::fingerprint(hash) | (count as u16).min(COUNT);
@@ -67,10 +74,10 @@ impl History {
 
     /// What is known of `hash`; it is forgotten then.
     pub(super) fn take(&mut self, hash: u32) -> Option<Left> {
-        if self.buckets.is_empty() {
+        if self.is_empty() {
             return None;
         }
-        let recent = self.recent;
+        let turn = self.turn;
         let print = Self::fingerprint(hash);
         let bucket = self.bucket(hash);
         let at = bucket.iter().position(|slot| slot & !COUNT == print)?;
@@ -79,7 +86,7 @@ impl History {
         bucket[WAYS - 1] = 0;
         Some(Left {
             count,
-            lately: at < recent,
+            ago: at as u64 * TURN / turn,
         })
     }
 }

@@ -5,9 +5,11 @@
 
 mod history;
 mod index;
+mod meta;
 mod policy;
 mod shared;
 mod table;
+mod trend;
 mod wheel;
 
 pub use shared::L1;

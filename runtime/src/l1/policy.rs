@@ -4,26 +4,30 @@
 //! at the window's end has to win its place from what is at the main queue's end:
 //!
 //! - While the main queue has room there is nothing to win.
-//! - If it was used at least twice in the window, or left not long ago and came back, it may try several entries: one that was
-//!   used since it was last looked at goes to the front and has one use less, the first without a use is replaced. The tries
-//!   grow with what it was used itself. This is S3-FIFO (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for
-//!   cache eviction", SOSP 2023), but for a limit to the tries: what is used as often as the newcomers keeps its
-//!   place, so a loop over more than fits keeps hitting the part that is here, where S3-FIFO turns everything over.
+//! - If it was used at least twice in the window, or left not long ago and came back, it tries some entries: the first that
+//!   has no use left and was not used for as long as the newcomer is replaced, the others go to the front and have one use
+//!   less. This is S3-FIFO (Yang, Zhang, Qiu, Yue and Rashmi, "FIFO queues are all you need for cache eviction", SOSP
+//!   2023), but that it looks at few, and at when they were used, as LIRS does (Jiang and Zhang, "LIRS", SIGMETRICS 2002). So
+//!   what is used as often as the newcomers keeps its place, and a loop over more than fits keeps hitting the part that is
+//!   here, where S3-FIFO turns everything over.
 //! - Otherwise it takes the place of one entry that was clearly used less often (Einziger, Friedman and Manes, "TinyLFU: a highly
 //!   efficient cache admission policy", ACM Transactions on Storage 2017), even if its own uses are far apart.
+//! - Where LRU would do better (see [`Trend`]) every entry gets its place, and the main queue is CLOCK.
 //!
-//! What loses is remembered by the [`History`] with how often it was used. Counts are halved as time goes, which is
-//! counted in insertions: ten times as many as there are entries.
+//! What loses is remembered by the [`History`] with how often it was used.
 //!
-//! A hit only bumps four bits in the entry, which are counted up when the entry is next looked at. Policies
-//! that move what is hit, or note hits in a sketch, pay for that at every hit. A window that is resized by hill climbing, as in
-//! adaptive W-TinyLFU, was tried on 28 traces and gained nothing: what it wins on one it loses while it climbs.
+//! A hit only writes one word of the entry: four bits that are counted up when the entry is next looked at, and when it was.
+//! Policies that move what is hit, or note hits in a sketch, pay for that at every hit. A window that is resized by
+//! hill climbing, as in adaptive W-TinyLFU, was tried and gained nothing: what it wins on one trace it loses while it climbs.
+//! `docs/design/0007-what-leaves.md` has the figures.
 //!
 //! Room is counted in entries and in bytes, and whichever is scarcer decides; expired entries get no second
-//! chance; and one eviction gives at most [`CHANCES`] of them, so that no insertion walks a whole queue.
+//! chance; and one eviction moves at most [`CHANCES`] entries, so that no insertion walks a whole queue.
 
-use super::history::{History, Left};
+use super::history::History;
+use super::meta::{Meta, Queue};
 use super::table::{Entry, Limits, NIL};
+use super::trend::{TURN, Trend};
 
 /// The window's part of the room: one in this many.
 const WINDOW_PART: u64 = 16;
@@ -34,6 +38,11 @@ const PROVEN_AT: u64 = 2;
 /// Entries that a proven entry may try, besides one for each of its uses in the window.
 const TRIES: u64 = 3;
 
+/// How long ago what they try must have been used, in parts of a turnover: by an entry that was used in the window, and
+/// by one that returned, which is used about so seldom itself.
+const USED_AGO: u64 = 2;
+const RETURNED_AGO: u64 = 2 * TURN;
+
 /// By how much the less used entry is to be exceeded. Counts are small: one more is chance.
 const MARGIN: u64 = 1;
 
@@ -42,107 +51,6 @@ const CHANCES: u64 = 128;
 
 /// Most entries that an insertion moves on to a main queue that has room.
 const MOVES: u64 = 4;
-
-/// Insertions after which counts are halved, for each entry.
-const PERIOD: u64 = 10;
-
-/// One of the two queues.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Queue {
-    /// New entries.
-    Window,
-    /// Entries that won their place.
-    Main,
-}
-
-/// Weight, queue and uses of an entry, in one word.
-#[derive(Clone, Copy)]
-pub(super) struct Meta(u64);
-
-impl Meta {
-    const MAIN: u64 = 1 << 10;
-    const RETURNED: u64 = 1 << 11;
-    const WEIGHT_SHIFT: u32 = 16;
-    pub(super) const MAX_WEIGHT: u64 = u64::MAX >> Self::WEIGHT_SHIFT;
-
-    /// Uses since it was last looked at.
-    const USES: Field = Field { shift: 0, max: 15 };
-    /// Uses altogether, halved with each epoch; up to what the history keeps.
-    const COUNT: Field = Field { shift: 4, max: 15 };
-    /// Uses that keep it in the main queue, each once.
-    const CHANCES: Field = Field { shift: 8, max: 3 };
-    /// The epoch of the count.
-    const EPOCH: Field = Field { shift: 12, max: 15 };
-
-    /// Of an entry that is in no queue yet.
-    pub(super) fn new(weight: u64) -> Self {
-        Self(weight << Self::WEIGHT_SHIFT)
-    }
-
-    pub(super) fn weight(self) -> u64 {
-        self.0 >> Self::WEIGHT_SHIFT
-    }
-
-    pub(super) fn set_weight(&mut self, weight: u64) {
-        self.0 = self.0 & ((1 << Self::WEIGHT_SHIFT) - 1) | weight << Self::WEIGHT_SHIFT;
-    }
-
-    pub(super) fn queue(self) -> Queue {
-        if self.0 & Self::MAIN == 0 {
-            Queue::Window
-        } else {
-            Queue::Main
-        }
-    }
-
-    fn get(self, field: Field) -> u64 {
-        self.0 >> field.shift & field.max
-    }
-
-    fn set(&mut self, field: Field, value: u64) {
-        let mask = field.max << field.shift;
-        self.0 = self.0 & !mask | value.min(field.max) << field.shift;
-    }
-
-    /// One use more.
-    #[inline]
-    pub(super) fn bump(&mut self) {
-        self.0 += u64::from(self.0 & Self::USES.max != Self::USES.max);
-    }
-
-    /// Counts its uses up and gives them.
-    fn look(&mut self, epoch: u64) -> u64 {
-        let uses = self.get(Self::USES);
-        let age = epoch.wrapping_sub(self.get(Self::EPOCH)) & Self::EPOCH.max;
-        self.set(Self::COUNT, (self.get(Self::COUNT) >> age) + uses);
-        self.set(Self::CHANCES, self.get(Self::CHANCES) + uses);
-        self.set(Self::EPOCH, epoch & Self::EPOCH.max);
-        self.set(Self::USES, 0);
-        uses
-    }
-
-    /// What is known of it from before.
-    fn return_after(&mut self, left: Left) {
-        self.set(Self::COUNT, 1 + left.count);
-        self.0 |= if left.lately { Self::RETURNED } else { 0 };
-    }
-
-    fn has_returned(self) -> bool {
-        self.0 & Self::RETURNED != 0
-    }
-
-    fn promote(&mut self) {
-        self.set(Self::CHANCES, 0);
-        self.0 |= Self::MAIN;
-    }
-}
-
-/// Bits of a [`Meta`].
-#[derive(Clone, Copy)]
-struct Field {
-    shift: u32,
-    max: u64,
-}
 
 /// A doubly linked list through the entries' links: `head` is the newest.
 #[derive(Debug)]
@@ -169,9 +77,7 @@ pub(super) struct Queues {
     main: List,
     limits: Limits,
     history: History,
-    epoch: u64,
-    /// Insertions in this epoch.
-    insertions: u64,
+    trend: Trend,
 }
 
 impl Queues {
@@ -181,13 +87,23 @@ impl Queues {
             main: List::EMPTY,
             limits,
             history: History::default(),
-            epoch: 0,
-            insertions: 0,
+            trend: Trend::new(),
         }
     }
 
     pub(super) fn bytes(&self) -> u64 {
         self.window.bytes + self.main.bytes
+    }
+
+    fn len(&self) -> u64 {
+        self.window.entries + self.main.entries
+    }
+
+    /// Notes a use.
+    #[inline]
+    pub(super) fn touch(&mut self, meta: &mut Meta) {
+        let is_late = meta.touch(self.trend.now());
+        self.trend.hit(is_late);
     }
 
     fn list(&mut self, queue: Queue) -> &mut List {
@@ -199,17 +115,15 @@ impl Queues {
 
     /// Takes in a new entry.
     pub(super) fn enter<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32, hash: u32) {
-        self.insertions += 1;
-        if self.insertions > PERIOD * (self.window.entries + self.main.entries) {
-            self.insertions = 0;
-            self.epoch += 1;
-        }
+        let left = self.history.take(hash);
+        let ago = left.map(|left| left.ago);
+        let is_filling = self.history.is_empty();
+        self.trend.insertion(self.len() + 1, ago, is_filling);
+        let count = 1 + left.map_or(0, |left| left.count);
+        let has_returned = ago.is_some_and(|ago| ago < TURN);
+        let (now, epoch) = (self.trend.now(), self.trend.epoch());
         let meta = &mut entries[slot as usize].meta;
-        meta.set(Meta::EPOCH, self.epoch & Meta::EPOCH.max);
-        meta.set(Meta::COUNT, 1);
-        if let Some(left) = self.history.take(hash) {
-            meta.return_after(left);
-        }
+        meta.begin(now, epoch, count, has_returned);
         self.push(entries, slot);
         let window = self.window_limits();
         for _ in 0..MOVES {
@@ -219,8 +133,8 @@ impl Queues {
             if !is_over || !self.has_room(entries, tail) {
                 break;
             }
-            entries[tail as usize].meta.look(self.epoch);
-            self.promote(entries, tail);
+            entries[tail as usize].meta.look(self.trend.epoch());
+            self.promote(entries, tail, 0);
         }
     }
 
@@ -279,9 +193,9 @@ impl Queues {
         self.push(entries, slot);
     }
 
-    fn promote<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32) {
+    fn promote<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32, chances: u64) {
         self.unlink(entries, slot);
-        entries[slot as usize].meta.promote();
+        entries[slot as usize].meta.promote(chances);
         self.push(entries, slot);
     }
 
@@ -318,43 +232,49 @@ impl Queues {
                 Some(slot) if is_window_full || main.is_none() => slot,
                 _ => {
                     main?;
-                    let unused = self.first_unused(entries, CHANCES, keep, expired);
+                    let unused = self.first_unused(entries, CHANCES, 0, keep, expired);
                     return unused.or_else(|| self.oldest(entries, Queue::Main, keep));
                 }
             };
             if expired(&entries[slot as usize]) {
                 return Some(slot);
             }
-            let uses = entries[slot as usize].meta.look(self.epoch);
+            let uses = entries[slot as usize].meta.look(self.trend.epoch());
             if self.has_room(entries, slot) {
-                self.promote(entries, slot);
+                self.promote(entries, slot, 0);
                 continue;
             }
             let Entry { meta, hash, .. } = entries[slot as usize];
-            let count = meta.get(Meta::COUNT);
-            let loser = if uses >= PROVEN_AT || meta.has_returned() {
-                self.first_unused(entries, TRIES + uses, keep, expired)
+            let mut chances = 0;
+            let loser = if self.trend.favours_lru() {
+                chances = uses.min(1);
+                self.not_used_lately(entries, keep, expired)
+            } else if uses >= PROVEN_AT {
+                self.first_unused(entries, TRIES + uses, USED_AGO, keep, expired)
+            } else if meta.has_returned() {
+                self.first_unused(entries, TRIES + uses, RETURNED_AGO, keep, expired)
             } else {
-                self.less_used(entries, count, keep, expired)
+                self.less_used(entries, meta.count(), keep, expired)
             };
             if loser.is_some() {
-                self.promote(entries, slot);
+                self.promote(entries, slot, chances);
                 return loser;
             }
-            let population = self.window.entries + self.main.entries;
-            self.history
-                .put(hash, count, population, self.limits.max_entries);
+            let (len, most) = (self.len(), self.limits.max_entries);
+            self.history.put(hash, meta.count(), len, most);
             return Some(slot);
         }
         self.oldest(entries, Queue::Window, keep)
             .or_else(|| self.oldest(entries, Queue::Main, keep))
     }
 
-    /// The first of the `tries` oldest entries of the main queue that has no use left; the others go to the front.
+    /// The first of the `tries` oldest entries of the main queue that has no use left and was last used `ago` at least; the
+    /// others go to the front.
     fn first_unused<K, V>(
         &mut self,
         entries: &mut [Entry<K, V>],
         tries: u64,
+        ago: u64,
         keep: u32,
         expired: impl Fn(&Entry<K, V>) -> bool,
     ) -> Option<u32> {
@@ -364,15 +284,35 @@ impl Queues {
             if expired(entry) {
                 return Some(slot);
             }
-            entry.meta.look(self.epoch);
-            let chances = entry.meta.get(Meta::CHANCES);
-            if chances == 0 {
+            entry.meta.look(self.trend.epoch());
+            let chances = entry.meta.chances();
+            if chances == 0 && entry.meta.age(self.trend.now()) >= ago {
                 return Some(slot);
             }
-            entry.meta.set(Meta::CHANCES, chances - 1);
+            entry.meta.set_chances(chances.saturating_sub(1));
             self.renew(entries, slot);
         }
         None
+    }
+
+    /// The entry of the main queue that was not used since it was last at the end, where there is none after a while the next.
+    fn not_used_lately<K, V>(
+        &mut self,
+        entries: &mut [Entry<K, V>],
+        keep: u32,
+        expired: impl Fn(&Entry<K, V>) -> bool,
+    ) -> Option<u32> {
+        for _ in 0..CHANCES {
+            let slot = self.oldest(entries, Queue::Main, keep)?;
+            let entry = &mut entries[slot as usize];
+            entry.meta.look(self.trend.epoch());
+            if entry.meta.chances() == 0 || expired(entry) {
+                return Some(slot);
+            }
+            entry.meta.set_chances(0);
+            self.renew(entries, slot);
+        }
+        self.oldest(entries, Queue::Main, keep)
     }
 
     /// The oldest entry of the main queue, if it was used less often than `count`. Otherwise it is the next one's turn.
@@ -385,8 +325,8 @@ impl Queues {
     ) -> Option<u32> {
         let slot = self.oldest(entries, Queue::Main, keep)?;
         let entry = &mut entries[slot as usize];
-        entry.meta.look(self.epoch);
-        if expired(entry) || entry.meta.get(Meta::COUNT) + MARGIN < count {
+        entry.meta.look(self.trend.epoch());
+        if expired(entry) || entry.meta.count() + MARGIN < count {
             return Some(slot);
         }
         if count > 1 {

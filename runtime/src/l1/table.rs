@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::index::Index;
-use super::policy::{Meta, Queues};
+use super::meta::Meta;
+use super::policy::Queues;
 use super::wheel::{UNFILED, Wheel};
 use crate::clock::Instant;
 
@@ -25,7 +26,7 @@ const SWEPT: usize = 4;
 pub struct Limits {
     /// Most entries; at least 1 and at most 2^32 - 2, which other numbers are taken for.
     pub max_entries: u64,
-    /// Most bytes, by the weights that entries are inserted with; up to 2^48.
+    /// Most bytes, by the weights that entries are inserted with; up to 2^40.
     pub max_bytes: u64,
 }
 
@@ -145,7 +146,7 @@ impl<K, V> Table<K, V> {
             return None;
         }
         let entry = &mut self.entries[slot as usize];
-        entry.meta.bump();
+        self.queues.touch(&mut entry.meta);
         if self.sliding != 0 && entry.expires != NEVER {
             let renewed = now.as_nanos().saturating_add(self.sliding);
             entry.expires = entry.expires.max(renewed);
@@ -181,7 +182,7 @@ impl<K, V> Table<K, V> {
                 entry.expires = entry.expires.max(now.saturating_add(self.sliding));
             }
         }
-        entry.meta.bump();
+        self.queues.touch(&mut entry.meta);
         First::Found(value)
     }
 
@@ -340,7 +341,7 @@ impl<K, V> Table<K, V> {
     pub(super) fn promoted(&self) -> usize {
         self.entries
             .iter()
-            .filter(|entry| entry.meta.queue() == super::policy::Queue::Main)
+            .filter(|entry| entry.meta.queue() == super::meta::Queue::Main)
             .count()
     }
 

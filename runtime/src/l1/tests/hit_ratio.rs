@@ -105,7 +105,7 @@ fn a_scan_does_not_wash_out_what_is_used() {
 
 #[test]
 fn a_loop_over_more_than_fits_keeps_hitting_what_is_here() {
-    for times in [3, 10] {
+    for times in [2, 3, 10] {
         let (capacity, rounds) = (1000, 10);
         let length = capacity * times;
         let (ours, lru) = hits(capacity, (0..length * rounds).map(|at| at % length));
@@ -140,4 +140,36 @@ fn it_follows_popularity_that_moves() {
     });
     let (ours, lru) = hits(250, trace);
     assert!(ours > lru, "{ours} hits, LRU {lru}");
+}
+
+/// What was asked for lately is asked for again: the n-th last in proportion to n to the power of `-skew`.
+#[expect(clippy::cast_sign_loss, reason = "a power of a positive number")]
+fn recent(skew: f64, requests: usize, seed: u64) -> Vec<u64> {
+    let mut random = Random::new(seed);
+    let mut stack: Vec<u64> = Vec::new();
+    let mut asked = Vec::new();
+    while asked.len() < requests {
+        let back = random.fraction().powf(-1.0 / (skew - 1.0)) as usize;
+        let key = if back > stack.len() {
+            stack.len() as u64
+        } else {
+            stack.remove(stack.len() - back)
+        };
+        stack.push(key);
+        asked.push(key);
+    }
+    asked
+}
+
+#[test]
+fn where_all_that_counts_is_what_was_used_last_it_is_as_good_as_lru() {
+    let trace = recent(1.3, 100_000, 10);
+    let (ours, lru) = hits(100, trace.iter().copied());
+    assert!(ours + 2000 > lru, "{ours} hits, LRU {lru}");
+    // And goes back when that has changed.
+    let (capacity, length) = (100, 300);
+    let looped = (0..100_000).map(|at| 1_000_000 + at % length);
+    let (both, _) = hits(capacity, trace.into_iter().chain(looped));
+    let (after, most) = (both - ours, 100_000 / 3);
+    assert!(after * 10 > most * 8, "{after} of {most}");
 }

@@ -226,11 +226,11 @@ fn the_history_tells_how_often_and_how_long_ago() {
     for hash in 1..=16 {
         history.put(hash, u64::from(hash), 32, 32);
     }
-    let left = |count, lately| Some(Left { count, lately });
-    assert_eq!(history.take(16), left(15, true), "as high as it counts");
+    let left = |count, ago| Some(Left { count, ago });
+    assert_eq!(history.take(16), left(15, 0), "as high as it counts");
     assert_eq!(history.take(16), None, "taken");
-    assert_eq!(history.take(15), left(15, true));
-    assert_eq!(history.take(1), left(1, false), "fourteen places on");
+    assert_eq!(history.take(15), left(15, 0));
+    assert_eq!(history.take(1), left(1, 26), "fourteen places on");
     assert_eq!(history.take(100), None);
 }
 
