@@ -22,13 +22,32 @@ const PARTS: u32 = 9;
 pub(super) const UNFILED: u32 = u32::MAX;
 
 /// Slots by tick.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wheel {
     buckets: BTreeMap<u32, Vec<u32>>,
+    /// The bucket that was filed to last stands apart: most entries go where the one before went.
+    open: Vec<u32>,
+    /// Its tick.
+    open_at: u32,
+    /// The first tick that has a bucket.
+    first: u32,
     /// When the ticks began to count, in nanoseconds.
     origin: Option<u64>,
     /// How many slots the buckets have, one that is in several counted for each.
     filed: usize,
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Self {
+            buckets: BTreeMap::new(),
+            open: Vec::new(),
+            open_at: UNFILED,
+            first: UNFILED,
+            origin: None,
+            filed: 0,
+        }
+    }
 }
 
 impl Wheel {
@@ -53,26 +72,58 @@ impl Wheel {
         if filed <= tick {
             return filed;
         }
-        let bucket = self.buckets.entry(tick).or_default();
-        if bucket.len() == bucket.capacity() {
-            bucket.reserve_exact((bucket.len() / 4).max(4));
+        if tick != self.open_at {
+            self.open(tick);
         }
-        bucket.push(slot);
+        if self.open.len() == self.open.capacity() {
+            self.open.reserve_exact((self.open.len() / 4).max(4));
+        }
+        self.open.push(slot);
         self.filed += 1;
         tick
     }
 
+    #[cold]
+    fn open(&mut self, tick: u32) {
+        let bucket = self.buckets.remove(&tick).unwrap_or_default();
+        let before = std::mem::replace(&mut self.open, bucket);
+        if !before.is_empty() {
+            self.buckets.insert(self.open_at, before);
+        }
+        self.open_at = tick;
+        self.first = self.first.min(tick);
+    }
+
     /// Takes out a slot that is to be looked at, with its tick.
+    #[inline]
     pub(super) fn next(&mut self, now: Instant) -> Option<(u32, u32)> {
-        let passed = self.passed(now);
-        let mut bucket = self.buckets.first_entry()?;
-        let tick = *bucket.key();
-        if u64::from(tick) > passed {
+        if u64::from(self.first) > self.passed(now) || self.first == UNFILED {
             return None;
         }
-        let slot = bucket.get_mut().pop();
-        if bucket.get().is_empty() {
-            bucket.remove();
+        self.take()
+    }
+
+    #[cold]
+    fn take(&mut self) -> Option<(u32, u32)> {
+        let tick = self.first;
+        let (slot, is_empty) = if tick == self.open_at {
+            (self.open.pop(), self.open.is_empty())
+        } else {
+            let mut bucket = self.buckets.first_entry()?;
+            let slot = bucket.get_mut().pop();
+            let is_empty = bucket.get().is_empty();
+            if is_empty {
+                bucket.remove();
+            }
+            (slot, is_empty)
+        };
+        if is_empty {
+            if tick == self.open_at {
+                self.open = Vec::new();
+                self.open_at = UNFILED;
+            }
+            let next = self.buckets.first_key_value();
+            self.first = next.map_or(UNFILED, |(tick, _)| *tick).min(self.open_at);
         }
         self.filed -= 1;
         slot.map(|slot| (slot, tick))
@@ -80,8 +131,10 @@ impl Wheel {
 
     /// When there will be something to look at.
     pub(super) fn due(&self) -> Option<Instant> {
-        let (tick, _) = self.buckets.first_key_value()?;
-        let after = u64::from(*tick) << TICK_BITS;
+        if self.first == UNFILED {
+            return None;
+        }
+        let after = u64::from(self.first) << TICK_BITS;
         Some(Instant::from_nanos(self.origin?.saturating_add(after)))
     }
 

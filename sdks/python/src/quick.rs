@@ -23,7 +23,7 @@ use crate::load::{self, Raised};
 use crate::local::{Share, Value};
 use crate::packed::Packed;
 use crate::tiers::{CONFIGURATION, Tiers};
-use crate::unjoined::{Lead, Note};
+use crate::unjoined::Note;
 
 /// When a miss of a function may go this way.
 pub(crate) enum Alone {
@@ -177,7 +177,7 @@ unsafe fn finish(
         };
         tiers.counters.alone_ok.add_one();
         if let Some(note) = note {
-            let current = !note.stale && note.lead.as_ref().is_none_or(Lead::is_current);
+            let current = !note.stale && note.lead.as_ref().is_none_or(|lead| lead.is_current());
             let Note { key, lead, .. } = note;
             if current && value.share != Share::Never {
                 // SAFETY: attached.

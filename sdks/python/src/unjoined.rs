@@ -43,7 +43,7 @@ pub(crate) struct Note {
     pub(crate) key: Packed,
     /// Whether somebody removed or replaced what it loads since it began.
     pub(crate) stale: bool,
-    pub(crate) lead: Option<Lead>,
+    pub(crate) lead: Option<Box<Lead>>,
 }
 
 impl State {
@@ -128,7 +128,7 @@ impl Unjoined {
         };
         let Some(lead) = enter(thread) else { return };
         // If it ended meanwhile, the lead passes to whoever waits; else nobody was faster, since the flight was empty.
-        let mut lead = Some(lead);
+        let mut lead = Some(Box::new(lead));
         self.0.with(|state| {
             if let Some(note) = state.notes.iter_mut().find(|note| note.number == number) {
                 std::mem::swap(&mut note.lead, &mut lead);
