@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::disabled;
+use crate::{disabled, sweeper};
 
 /// Threads that run code of ours which may call Python. A library that switches stacks in the middle of it puts the count
 /// wrong, which costs [`PATIENCE`] at most.
@@ -126,10 +126,11 @@ impl Drop for Unwound {
 mod unwinding {
     #[cfg(not(Py_3_11))]
     pub(super) use inline::PyObject_Vectorcall;
-    #[cfg(Py_3_10)]
     use pyo3::ffi::PyObject;
 
     unsafe extern "C-unwind" {
+        pub(super) fn Py_DecRef(object: *mut PyObject);
+
         #[cfg(Py_3_11)]
         pub(super) fn PyObject_Vectorcall(
             callable: *mut PyObject,
@@ -217,6 +218,18 @@ pub(crate) unsafe fn vectorcall(
     result
 }
 
+/// Releases an object, whose destructor may be the user's code.
+///
+/// # Safety
+/// Attached, and the reference is given up.
+pub(crate) unsafe fn release(object: *mut ffi::PyObject) {
+    let _outside = Outside::leave();
+    let unwound = Unwound;
+    // SAFETY: the caller's.
+    unsafe { unwinding::Py_DecRef(object) };
+    std::mem::forget(unwound);
+}
+
 /// `PyIter_Send` for the user's coroutine.
 ///
 /// # Safety
@@ -235,12 +248,18 @@ pub(crate) unsafe fn send(
     sent
 }
 
+/// Whether the end has begun.
+pub(crate) fn has_begun() -> bool {
+    ENDED.get().is_some()
+}
+
 /// Called at exit, after whatever was registered later than this package was imported.
 #[pyfunction]
 fn end(py: Python<'_>) {
     disabled::disabled_process(1);
     ENDS.set(true);
     let _ = ENDED.set(Instant::now());
+    sweeper::stop_sweeper(py);
     let until = Instant::now() + PATIENCE;
     let mine = isize::from(DEPTH.get() > 0);
     // This thread has the interpreter when it looks, so none that it does not see can be inside.

@@ -7,7 +7,7 @@
 use cachekit_runtime::shim;
 use pyo3::prelude::*;
 
-use crate::{ending, unjoined};
+use crate::{ending, sweeper, unjoined};
 
 /// Has the runtime's locks held during every fork of this process.
 #[cfg(unix)]
@@ -48,5 +48,6 @@ pub(crate) fn register() -> PyResult<()> {
 pub(crate) fn after_fork_in_child() {
     ending::after_fork_in_child();
     unjoined::after_fork_in_child();
+    sweeper::after_fork_in_child();
     shim::after_fork_in_child();
 }

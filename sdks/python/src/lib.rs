@@ -46,6 +46,7 @@ mod scalar;
 mod settings;
 mod shared;
 mod steps;
+mod sweeper;
 mod temporal;
 mod tiers;
 mod types;
@@ -136,6 +137,7 @@ fn advance_clock(seconds: f64) -> PyResult<()> {
     let by = Duration::try_from_secs_f64(seconds)
         .map_err(|reason| PyValueError::new_err(reason.to_string()))?;
     cachekit_runtime::clock::advance(by);
+    sweeper::look_again();
     Ok(())
 }
 
@@ -175,6 +177,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(registry::caches, module)?,
         wrap_pyfunction!(registry::clear_all, module)?,
         wrap_pyfunction!(fork::after_fork_in_child, module)?,
+        wrap_pyfunction!(sweeper::stop_sweeper, module)?,
         wrap_pyfunction!(lazy::hold_imports, module)?,
         wrap_pyfunction!(lazy::release_imports, module)?,
     ] {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cachekit_runtime::cache;
+use cachekit_runtime::clock::Instant;
 use cachekit_runtime::error::Error;
 use cachekit_runtime::key::KeyHash;
 use cachekit_runtime::l1::{First, Item, Limits, Table};
@@ -27,6 +28,7 @@ use crate::key::{Encoded, Form, Key, Opaque, of_encoding};
 use crate::packed::{Held, Packed};
 use crate::ready;
 use crate::shared::Guarded;
+use crate::sweeper::Due;
 use crate::unjoined::Unjoined;
 use crate::weight::weigh;
 
@@ -192,6 +194,9 @@ pub(crate) struct Local {
     table: Guarded<Table<Packed, Held>>,
     owners: Guarded<HashMap<usize, Owner>>,
     pub(crate) unjoined: Unjoined,
+    due: Arc<Due>,
+    /// This tier, for whoever sweeps it.
+    this: Weak<Self>,
     enabled: bool,
     /// Whether callers await what they get: values that all may share are then stored as what is awaited.
     awaited: bool,
@@ -215,10 +220,12 @@ const TIDY_AT_LEAST: usize = 64;
 
 impl Local {
     pub(crate) fn new(enabled: bool, awaited: bool, limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
             table: Guarded::new(Table::new(limits)),
             owners: Guarded::new(HashMap::new()),
             unjoined: Unjoined::new(),
+            due: Due::new(),
+            this: Weak::clone(this),
             enabled,
             awaited,
             len: AtomicU64::new(0),
@@ -414,10 +421,11 @@ impl Local {
             key,
             value: Held::new(value.object, value.share),
         };
-        self.table.with(|table| {
+        let due = self.table.with(|table| {
             table.insert(hash, item, now, same);
-            self.note_figures(table);
+            self.note_figures(table)
         });
+        self.due.set(due, &self.this);
         // SAFETY: attached.
         unsafe { self.release_dropped() };
         if receiver != 0 {
@@ -544,20 +552,39 @@ impl Local {
     /// Releases what left the table, and notes how much is left.
     #[cold]
     fn settle(&self) {
-        let dropped = self.table.with(|table| {
-            self.note_figures(table);
-            table.take_dropped()
-        });
+        let (due, dropped) = self
+            .table
+            .with(|table| (self.note_figures(table), table.take_dropped()));
+        self.due.set(due, &self.this);
         if !dropped.is_empty() {
             attached(|_| drop(dropped));
         }
     }
 
+    /// Lets entries go that have expired, looking at no more than `steps`; says whether there are more to look at.
+    /// What leaves is released one by one, until `is_over`; the rest goes with whatever leaves next.
+    pub(crate) fn sweep(&self, py: Python<'_>, steps: usize, is_over: impl Fn() -> bool) -> bool {
+        let now = clock::now();
+        let (more, due) = self
+            .table
+            .with(|table| (table.sweep(now, steps), self.note_figures(table)));
+        self.due.set(due, &self.this);
+        while !is_over()
+            && let Some((key, value)) = self.table.with(Table::pop_dropped)
+        {
+            value.release_outside(py);
+            drop(key);
+        }
+        more
+    }
+
+    /// Notes how much there is, and gives when something of it is due.
     #[inline]
-    fn note_figures(&self, table: &Table<Packed, Held>) {
+    fn note_figures(&self, table: &Table<Packed, Held>) -> Option<Instant> {
         self.len.store(table.len() as u64, Ordering::Relaxed);
         self.bytes.store(table.bytes(), Ordering::Relaxed);
         self.evictions.store(table.evictions(), Ordering::Relaxed);
+        table.next_expiry()
     }
 
     /// Shows the collector every object in the table.

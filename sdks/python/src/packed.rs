@@ -10,6 +10,7 @@ use std::sync::Arc;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::ending;
 use crate::guard::attached;
 use crate::key::{Encoded, Form, Key, Opaque};
 use crate::local::Share;
@@ -242,6 +243,13 @@ impl Held {
         let this = ManuallyDrop::new(self);
         // SAFETY: attached, and the reference that `new` was given is given up.
         unsafe { ffi::Py_DECREF(this.object()) };
+    }
+
+    /// Drops it where the destructor may outlast the interpreter.
+    pub(crate) fn release_outside(self, _py: Python<'_>) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: attached, and the reference that `new` was given is given up.
+        unsafe { ending::release(this.object()) };
     }
 
     /// How it is handed out.

@@ -12,6 +12,13 @@ import sys
 from cachekit import _native
 
 
+def _before() -> None:
+    # Before the imports: what the thread releases may import something.
+    _native.stop_sweeper()
+    # A module that another thread is importing would stay half made in the child, and locked.
+    _native.hold_imports()
+
+
 def _in_child() -> None:
     _native.release_imports()
     event_loops = sys.modules.get("cachekit._asyncio")
@@ -21,9 +28,8 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A module that another thread is importing would stay half made in the child, and locked.
     os.register_at_fork(
-        before=_native.hold_imports,
+        before=_before,
         after_in_parent=_native.release_imports,
         after_in_child=_in_child,
     )
