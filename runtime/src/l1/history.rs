@@ -36,6 +36,8 @@ pub(super) struct Left {
 #[derive(Default)]
 pub(super) struct History {
     buckets: Vec<Bucket>,
+    /// Entries that the table has.
+    population: u64,
     /// Places in a bucket that a turnover takes.
     turn: u64,
 }
@@ -58,6 +60,16 @@ impl History {
 
     /// Remembers `hash`, for a table that has `population` of `most` entries.
     pub(super) fn put(&mut self, hash: u32, count: u64, population: u64, most: u64) {
+        if self.population != population {
+            self.follow(population, most);
+        }
+        let bucket = self.bucket(hash);
+        bucket.copy_within(..WAYS - 1, 1);
+        bucket[0] = Self::fingerprint(hash) | (count as u16).min(COUNT);
+    }
+
+    #[cold]
+    fn follow(&mut self, population: u64, most: u64) {
         let ways = WAYS as u64;
         if self.buckets.len() as u64 * ways < REACH * population {
             // Limits in bytes let the population grow: some more, so that this is seldom.
@@ -65,11 +77,8 @@ impl History {
             let buckets = wanted.div_ceil(ways).max(LEAST);
             self.buckets = vec![Bucket([0; WAYS]); buckets as usize];
         }
-        let slots = self.buckets.len() as u64 * ways;
-        self.turn = (population * ways).div_ceil(slots);
-        let bucket = self.bucket(hash);
-        bucket.copy_within(..WAYS - 1, 1);
-        bucket[0] = Self::fingerprint(hash) | (count as u16).min(COUNT);
+        self.population = population;
+        self.turn = (population * ways).div_ceil(self.buckets.len() as u64 * ways);
     }
 
     /// What is known of `hash`; it is forgotten then.

@@ -26,6 +26,11 @@ impl Field {
     const fn mask(self) -> u64 {
         self.max << self.shift
     }
+
+    /// A value that fits, in its place.
+    const fn of(self, value: u64) -> u64 {
+        value << self.shift
+    }
 }
 
 /// Uses since it was last looked at.
@@ -39,14 +44,14 @@ const MAIN: Field = Field { shift: 10, max: 1 };
 const RETURNED: Field = Field { shift: 11, max: 1 };
 /// The epoch of the count.
 const EPOCH: Field = Field { shift: 12, max: 15 };
-/// When it was last used.
-const USED: Field = Field {
-    shift: 16,
-    max: 255,
-};
 const WEIGHT: Field = Field {
-    shift: 24,
+    shift: 16,
     max: Meta::MAX_WEIGHT,
+};
+/// When it was last used. At the top, where a sum that carries carries into nothing.
+const USED: Field = Field {
+    shift: 56,
+    max: 255,
 };
 
 impl Meta {
@@ -100,10 +105,10 @@ impl Meta {
     /// One use more, at `now`; says whether the last one was more than a turnover ago.
     #[inline]
     pub(super) fn touch(&mut self, now: u64) -> bool {
-        let is_late = self.age(now) > TURN;
+        let age = self.age(now);
         let more = u64::from(self.0 & USES.mask() != USES.mask());
-        self.0 = (self.0 & !USED.mask() | (now & USED.max) << USED.shift) + more;
-        is_late
+        self.0 = self.0.wrapping_add(age << USED.shift | more);
+        age > TURN
     }
 
     /// How long ago it was last used.
@@ -114,20 +119,24 @@ impl Meta {
 
     /// As it comes, with what is known of it from before.
     pub(super) fn begin(&mut self, now: u64, epoch: u64, count: u64, has_returned: bool) {
-        self.set(USED, now & USED.max);
-        self.set(EPOCH, epoch & EPOCH.max);
-        self.set(COUNT, count);
-        self.set(RETURNED, u64::from(has_returned));
+        self.0 = self.0 & WEIGHT.mask()
+            | USED.of(now & USED.max)
+            | EPOCH.of(epoch & EPOCH.max)
+            | COUNT.of(count.min(COUNT.max))
+            | RETURNED.of(u64::from(has_returned));
     }
 
     /// Counts its uses up and gives them.
     pub(super) fn look(&mut self, epoch: u64) -> u64 {
         let uses = self.get(USES);
         let age = epoch.wrapping_sub(self.get(EPOCH)) & EPOCH.max;
-        self.set(COUNT, (self.get(COUNT) >> age) + uses);
-        self.set(CHANCES, self.get(CHANCES) + uses);
-        self.set(EPOCH, epoch & EPOCH.max);
-        self.set(USES, 0);
+        let count = (self.get(COUNT) >> age) + uses;
+        let chances = self.get(CHANCES) + uses;
+        let rest = USED.mask() | WEIGHT.mask() | MAIN.mask() | RETURNED.mask();
+        self.0 = self.0 & rest
+            | EPOCH.of(epoch & EPOCH.max)
+            | COUNT.of(count.min(COUNT.max))
+            | CHANCES.of(chances.min(CHANCES.max));
         uses
     }
 

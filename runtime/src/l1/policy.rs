@@ -76,6 +76,8 @@ pub(super) struct Queues {
     window: List,
     main: List,
     limits: Limits,
+    /// The window's part of them.
+    share: Limits,
     history: History,
     trend: Trend,
 }
@@ -86,6 +88,10 @@ impl Queues {
             window: List::EMPTY,
             main: List::EMPTY,
             limits,
+            share: Limits {
+                max_entries: limits.max_entries.div_ceil(WINDOW_PART),
+                max_bytes: limits.max_bytes.div_ceil(WINDOW_PART),
+            },
             history: History::default(),
             trend: Trend::new(),
         }
@@ -125,7 +131,7 @@ impl Queues {
         let meta = &mut entries[slot as usize].meta;
         meta.begin(now, epoch, count, has_returned);
         self.push(entries, slot);
-        let window = self.window_limits();
+        let window = self.share;
         for _ in 0..MOVES {
             let tail = self.window.tail;
             let is_over =
@@ -138,17 +144,9 @@ impl Queues {
         }
     }
 
-    /// The window's part of the room.
-    fn window_limits(&self) -> Limits {
-        Limits {
-            max_entries: self.limits.max_entries.div_ceil(WINDOW_PART),
-            max_bytes: self.limits.max_bytes.div_ceil(WINDOW_PART),
-        }
-    }
-
     /// Whether the main queue may have the entry too.
     fn has_room<K, V>(&self, entries: &[Entry<K, V>], slot: u32) -> bool {
-        let window = self.window_limits();
+        let window = self.share;
         let bytes = self.main.bytes + entries[slot as usize].meta.weight();
         self.main.entries < self.limits.max_entries - window.max_entries
             && bytes <= self.limits.max_bytes - window.max_bytes
@@ -223,7 +221,7 @@ impl Queues {
         keep: u32,
         expired: impl Fn(&Entry<K, V>) -> bool + Copy,
     ) -> Option<u32> {
-        let window = self.window_limits();
+        let window = self.share;
         for _ in 0..CHANCES {
             let is_window_full =
                 self.window.entries >= window.max_entries || self.window.bytes >= window.max_bytes;

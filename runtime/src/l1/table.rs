@@ -247,7 +247,9 @@ impl<K, V> Table<K, V> {
             self.make_room(0, 0, now, slot);
             return true;
         }
-        self.sweep(now, SWEPT);
+        if self.wheel.filed() > 0 {
+            self.sweep(now, SWEPT);
+        }
         self.make_room(1, weight, now, NIL);
         let entry = Entry {
             hash,

@@ -69,8 +69,10 @@ impl Trend {
         let misses = 1 + late;
         self.misses += misses;
         let part = (population / TURN).max(1);
-        self.now += self.misses / part;
-        self.misses %= part;
+        if self.misses >= part {
+            self.now += self.misses / part;
+            self.misses %= part;
+        }
         self.this.0 += misses;
         self.this.1 += 1;
         if self.this.0 >= population {
