@@ -11,6 +11,12 @@ use super::trend::TURN;
 
 /// Fingerprints in a bucket.
 const WAYS: usize = 16;
+/// Bits of each.
+const SLOT: u32 = 16;
+/// Words of a bucket.
+const WORDS: usize = WAYS * SLOT as usize / u64::BITS as usize;
+/// One in each slot of a word.
+const EACH: u64 = u64::MAX / ((1 << SLOT) - 1);
 /// Buckets of the smallest history: with fewer of them chance decides alone.
 const LEAST: u64 = 4;
 /// How many are remembered, for each entry that is here.
@@ -18,10 +24,54 @@ const REACH: u64 = 2;
 /// The part of a slot that has the count.
 const COUNT: u16 = 15;
 
-/// Twelve bits of fingerprint, never all zero, and four of count.
-#[derive(Clone, Copy)]
+/// Slots of twelve bits of fingerprint, never all zero, and four of count; the newest is the lowest of the first word. All
+/// are shifted and compared at once, a word at a time: this is done at every insertion.
+#[derive(Clone, Copy, Default)]
 #[repr(align(32))]
-struct Bucket([u16; WAYS]);
+struct Bucket([u64; WORDS]);
+
+impl Bucket {
+    /// Puts a slot in front; the last falls out.
+    fn push(&mut self, slot: u16) {
+        let words = &mut self.0;
+        for at in (1..WORDS).rev() {
+            words[at] = words[at] << SLOT | words[at - 1] >> (u64::BITS - SLOT);
+        }
+        words[0] = words[0] << SLOT | u64::from(slot);
+    }
+
+    /// The place of a fingerprint.
+    fn find(&self, print: u16) -> Option<usize> {
+        let wanted = u64::from(print) * EACH;
+        self.0.iter().enumerate().find_map(|(at, word)| {
+            let differs = (word ^ wanted) & !(u64::from(COUNT) * EACH);
+            // The highest bit of the first slot that is zero; the subtraction borrows only after that.
+            let zeros = differs.wrapping_sub(EACH) & !differs & (EACH << (SLOT - 1));
+            let slots = u64::BITS / SLOT;
+            (zeros != 0).then(|| at * slots as usize + (zeros.trailing_zeros() / SLOT) as usize)
+        })
+    }
+
+    /// Takes the slot at `place` out; those behind it move up.
+    fn remove(&mut self, place: usize) -> u16 {
+        let slots = (u64::BITS / SLOT) as usize;
+        let (first, shift) = (place / slots, (place % slots) as u32 * SLOT);
+        let words = &mut self.0;
+        let slot = (words[first] >> shift) as u16;
+        let before = words[first] & ((1 << shift) - 1);
+        let behind = words[first] >> shift >> SLOT << shift;
+        words[first] = before | behind;
+        for at in first..WORDS {
+            if at > first {
+                words[at] >>= SLOT;
+            }
+            if let Some(next) = words.get(at + 1) {
+                words[at] |= next << (u64::BITS - SLOT);
+            }
+        }
+        slot
+    }
+}
 
 /// What is known of an entry that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +98,9 @@ impl History {
         ((hash as u16) << COUNT.count_ones()).max(COUNT + 1)
     }
 
-    fn bucket(&mut self, hash: u32) -> &mut [u16; WAYS] {
+    fn bucket(&mut self, hash: u32) -> &mut Bucket {
         let at = (u64::from(hash) * self.buckets.len() as u64) >> 32;
-        &mut self.buckets[at as usize].0
+        &mut self.buckets[at as usize]
     }
 
     /// Whether nothing has left.
@@ -63,9 +113,8 @@ impl History {
         if self.population != population {
             self.follow(population, most);
         }
-        let bucket = self.bucket(hash);
-        bucket.copy_within(..WAYS - 1, 1);
-        bucket[0] = Self::fingerprint(hash) | (count as u16).min(COUNT);
+        let slot = Self::fingerprint(hash) | (count as u16).min(COUNT);
+        self.bucket(hash).push(slot);
     }
 
     #[cold]
@@ -75,7 +124,7 @@ impl History {
             // Limits in bytes let the population grow: some more, so that this is seldom.
             let wanted = REACH * (population + population / 4).min(most);
             let buckets = wanted.div_ceil(ways).max(LEAST);
-            self.buckets = vec![Bucket([0; WAYS]); buckets as usize];
+            self.buckets = vec![Bucket::default(); buckets as usize];
         }
         self.population = population;
         self.turn = (population * ways).div_ceil(self.buckets.len() as u64 * ways);
@@ -89,13 +138,10 @@ impl History {
         let turn = self.turn;
         let print = Self::fingerprint(hash);
         let bucket = self.bucket(hash);
-        let at = bucket.iter().position(|slot| slot & !COUNT == print)?;
-        let count = u64::from(bucket[at] & COUNT);
-        bucket.copy_within(at + 1.., at);
-        bucket[WAYS - 1] = 0;
+        let place = bucket.find(print)?;
         Some(Left {
-            count,
-            ago: at as u64 * TURN / turn,
+            count: u64::from(bucket.remove(place) & COUNT),
+            ago: place as u64 * TURN / turn,
         })
     }
 }

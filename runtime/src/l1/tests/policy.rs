@@ -260,3 +260,24 @@ fn the_history_grows_with_the_table() {
     }
     assert!(known(&mut history) > 950);
 }
+
+#[test]
+fn the_history_is_a_queue_whatever_is_taken_from_it() {
+    let mut random = super::Random::new(11);
+    let mut history = History::default();
+    // Of one bucket, the newest first.
+    let mut queue: Vec<(u32, u64)> = Vec::new();
+    for _ in 0..10_000 {
+        let hash = 1 + random.below(40) as u32;
+        let known = queue.iter().position(|(known, _)| *known == hash);
+        let left = known.map(|place| Left {
+            count: queue.remove(place).1,
+            ago: place as u64 * 2,
+        });
+        assert_eq!(history.take(hash), left);
+        let count = random.below(16);
+        history.put(hash, count, 32, 32);
+        queue.insert(0, (hash, count));
+        queue.truncate(16);
+    }
+}
