@@ -348,7 +348,9 @@ unsafe fn copy_record(
             let dict = isolate::attributes(&old).map_err(raised)?;
             let copied = made(py, copy_dict(py, dict.as_ptr(), depth + 1, rules)?)?;
             changed = changed || !same_values(&dict, &copied);
-            if ffi::PyObject_GenericSetDict(new.as_ptr(), copied.as_ptr(), null_mut()) < 0 {
+            // By the class's own descriptor, which knows how this interpreter keeps attributes.
+            let name = crate::once::text!(py, "__dict__").as_ptr();
+            if ffi::PyObject_GenericSetAttr(new.as_ptr(), name, copied.as_ptr()) < 0 {
                 return Err(Raised);
             }
         }

@@ -7,7 +7,7 @@ import leaves it. A type counts if it is that very type; what a subclass adds is
 from __future__ import annotations
 
 import sys
-from types import MemberDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def _record(cls: type) -> Kind:
     bases = cls.__mro__[:-1]
     slots = [name for base in bases for name, member in vars(base).items() if type(member) is MemberDescriptorType]
     if len(set(slots)) < len(slots) or any(type(getattr(cls, name)) is not MemberDescriptorType for name in slots):
+        return None
+    holder = next((base for base in bases if "__dict__" in vars(base)), None)
+    if holder is not None and type(vars(holder)["__dict__"]) is not GetSetDescriptorType:
         return None
     # What a base in C keeps beside that, nobody can see.
     known = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
