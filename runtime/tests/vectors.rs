@@ -122,6 +122,7 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
         let expected = Meta {
             created_ms: number(&header["created_ms"]),
             lifetime: lifetime(header),
+            sliding: number(&header["fresh_ms"]) != 0 && number(&header["hard_ms"]) == 0,
             cost: Duration::from_micros(number(&header["cost_us"])),
             generations: generations
                 .map(|hex| u64::from_str_radix(text(hex), 16).expect("hexadecimal digits"))

@@ -31,6 +31,7 @@ pub(super) struct Far<R, D> {
     generation_name: Vec<u8>,
     timeout: Duration,
     lifetimes: Lifetimes,
+    sliding: bool,
 }
 
 /// What a read found.
@@ -63,11 +64,17 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             identity: identity.clone(),
             timeout: options.remote_timeout,
             lifetimes: Lifetimes::new(options),
+            sliding: options.sliding,
         }
     }
 
     fn deadline(&self) -> Deadline {
         self.clock.now().after(self.timeout)
+    }
+
+    /// For how long an entry lives from its use on, if that renews it.
+    fn renewal(&self, hash: &KeyHash) -> Option<Duration> {
+        self.lifetimes.of(hash).filter(|_| self.sliding)
     }
 
     /// The entry of `hash`, if it is valid. Every outcome is counted.
@@ -79,7 +86,11 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         let name = self.identity.entry_name(hash);
         let reply = self
             .remote
-            .get(&[&name, &self.generation_name], self.deadline())
+            .get(
+                &[&name, &self.generation_name],
+                self.renewal(hash),
+                self.deadline(),
+            )
             .await;
         let (stored, generation) = match reply.and_then(Self::split) {
             Ok(split) => split,
@@ -89,7 +100,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             }
         };
         let opened = match stored {
-            Some(stored) => self.open(shared, &name, stored, generation),
+            Some(stored) => self.open(shared, hash, stored, generation),
             None => Ok(None),
         };
         match opened {
@@ -123,7 +134,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
     pub(super) async fn generation(&self) -> Result<u64> {
         let mut reply = self
             .remote
-            .get(&[&self.generation_name], self.deadline())
+            .get(&[&self.generation_name], None, self.deadline())
             .await?;
         parse_generation(reply.pop().flatten())
     }
@@ -139,18 +150,21 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
     fn open<L: Local, C: Codec<L::Value>, E>(
         &self,
         shared: &Shared<L, C, E>,
-        name: &[u8],
+        hash: &KeyHash,
         stored: Bytes,
         generation: u64,
     ) -> Result<Option<(L::Value, Option<Duration>)>> {
+        let name = self.identity.entry_name(hash);
         let pipeline = shared.pipeline;
         let effort = pipeline.effort(&stored);
-        let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(name, stored))?;
+        let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(&name, stored))?;
         if meta.generations != [generation] {
             return Ok(None);
         }
         let remaining = match meta.lifetime {
             None => None,
+            // The read was a use of it.
+            Some(_) if self.sliding && meta.sliding => self.renewal(hash),
             Some(lifetime) => {
                 // A writer whose clock is ahead wrote it just now.
                 let age = self.clock.unix_millis().saturating_sub(meta.created_ms);
@@ -176,6 +190,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         let meta = Meta {
             created_ms: self.clock.unix_millis(),
             lifetime: self.lifetimes.of(hash),
+            sliding: self.sliding,
             cost,
             generations: vec![generation],
         };

@@ -118,6 +118,15 @@ impl Builder {
                 .with("value", invalid.value)
                 .with("reason", invalid.reason)
         })?;
+        if self.options.sliding && self.options.ttl.is_none() {
+            return Err(Error::new(ErrorCode::OptionInvalid)
+                .with("option", "sliding")
+                .with("value", true)
+                .with(
+                    "reason",
+                    "what never expires cannot be renewed; give it a ttl",
+                ));
+        }
         let shared = Arc::new(Shared {
             local,
             pipeline: Pipeline::new(&self.options, codec.serializer())?,

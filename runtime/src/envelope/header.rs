@@ -21,8 +21,8 @@ const MAX_HEADER: usize = 4096;
 /// Room for the magic, the format id, a header length and a digest.
 const AROUND: usize = 2 + 1 + 2 + 8;
 
-/// The header that says what `meta` does. A lifetime is both the fresh and the hard one; of less than a millisecond it is
-/// one, since zero would mean forever.
+/// The header that says what `meta` does. A lifetime is both the fresh and the hard one, unless it begins anew with each use:
+/// then there is no hard one. Of less than a millisecond it is one, since zero would mean forever.
 pub(super) fn of(meta: &Meta, serializer: Serializer, size: u64) -> Header {
     let lifetime = meta.lifetime.map_or(0, |lifetime| {
         u64::try_from(lifetime.as_nanos().div_ceil(1_000_000))
@@ -32,7 +32,7 @@ pub(super) fn of(meta: &Meta, serializer: Serializer, size: u64) -> Header {
     Header {
         created_ms: meta.created_ms,
         fresh_ms: lifetime,
-        hard_ms: lifetime,
+        hard_ms: if meta.sliding { 0 } else { lifetime },
         cost_us: u64::try_from(meta.cost.as_micros()).unwrap_or(u64::MAX),
         serializer: serializer as i32,
         uncompressed_size: size,
@@ -49,6 +49,7 @@ pub(super) fn meta(header: Header) -> Meta {
     Meta {
         created_ms: header.created_ms,
         lifetime: lifetimes.min().map(Duration::from_millis),
+        sliding: header.fresh_ms != 0 && header.hard_ms == 0,
         cost: Duration::from_micros(header.cost_us),
         generations: header.generations,
     }

@@ -25,6 +25,8 @@ pub struct Meta {
     pub created_ms: u64,
     /// For how long after that it is served, in whole milliseconds, rounded up. `None`: forever.
     pub lifetime: Option<Duration>,
+    /// Whether that is from its last use on, which only the store knows.
+    pub sliding: bool,
     /// What computing it cost, in whole microseconds.
     pub cost: Duration,
     /// Generations under which it was written: the function's, then one for each tag.

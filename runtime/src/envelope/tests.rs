@@ -16,6 +16,7 @@ fn meta() -> Meta {
     Meta {
         created_ms: 1_700_000_000_000,
         lifetime: Some(Duration::from_hours(1)),
+        sliding: false,
         cost: Duration::from_micros(1500),
         generations: vec![0, u64::MAX],
     }
@@ -352,6 +353,25 @@ fn lifetimes_are_rounded_up_and_the_shorter_one_counts() {
     assert_eq!(read(5, 9), Some(Duration::from_millis(5)));
     assert_eq!(read(0, 9), Some(Duration::from_millis(9)));
     assert_eq!(read(5, 0), Some(Duration::from_millis(5)));
+}
+
+#[test]
+fn a_life_that_slides_has_no_hard_end() {
+    let pipeline = pipeline("plain");
+    for (lifetime, sliding, slides) in [
+        (Some(Duration::from_secs(5)), true, true),
+        (Some(Duration::from_secs(5)), false, false),
+        (None, true, false),
+    ] {
+        let meta = Meta {
+            lifetime,
+            sliding,
+            ..Meta::default()
+        };
+        let stored = pipeline.wrap(KEY, &meta, Vec::new()).unwrap();
+        let (read, _) = pipeline.open(KEY, stored).unwrap();
+        assert_eq!((read.lifetime, read.sliding), (lifetime, slides));
+    }
 }
 
 #[test]

@@ -100,6 +100,11 @@ pub struct Options {
     ///
     /// From 0 to 0.5. Default: 0.
     pub ttl_jitter: f64,
+    /// Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that it ends `ttl`
+    /// after its last use.
+    ///
+    /// Default: false.
+    pub sliding: bool,
 }
 
 /// An option whose value is outside its range.

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "a00da207060ccdc66d2269914fecc71c1c8de8f02e33f5ac8ce34d8c558c0ac9";
+pub const SPEC_HASH: &str = "8727357dfd92699020953f3c45ce19f212d8054d5e1f91894880eab1c194b8d8";

@@ -24,6 +24,7 @@ pub const DEFAULT: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
     ttl_jitter: 0.0,
+    sliding: false,
 };
 
 /// A developer's machine: short lifetime, what cannot be cached raises.
@@ -44,6 +45,7 @@ pub const DEV: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
     ttl_jitter: 0.0,
+    sliding: false,
 };
 
 /// In this process only: 256 entries, shared values, no remote tier.
@@ -64,6 +66,7 @@ pub const LOCAL: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Counters,
     ttl_jitter: 0.0,
+    sliding: false,
 };
 
 /// Speed over every safeguard: shared values, no checksum, counters only.
@@ -84,6 +87,7 @@ pub const MINIMAL: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Counters,
     ttl_jitter: 0.0,
+    sliding: false,
 };
 
 /// Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -104,6 +108,7 @@ pub const PRODUCTION: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Full,
     ttl_jitter: 0.05,
+    sliding: false,
 };
 
 /// Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -124,6 +129,7 @@ pub const TEST: Options = Options {
     max_value_bytes: 104_857_600,
     monitoring: Monitoring::Off,
     ttl_jitter: 0.0,
+    sliding: false,
 };
 
 /// A preset, where it is chosen at run time.

@@ -64,8 +64,13 @@ impl<R: Remote, K: Clock> Meter<R, K> {
 }
 
 impl<R: Remote, K: Clock> Remote for Meter<R, K> {
-    async fn get(&self, keys: &[&[u8]], deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
-        self.count(RemoteOperation::Get, self.remote.get(keys, deadline))
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
+        self.count(RemoteOperation::Get, self.remote.get(keys, renew, deadline))
             .await
     }
 
@@ -101,7 +106,12 @@ mod tests {
     struct Silent;
 
     impl Remote for Silent {
-        async fn get(&self, _keys: &[&[u8]], _deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+        async fn get(
+            &self,
+            _keys: &[&[u8]],
+            _renew: Option<Duration>,
+            _deadline: Deadline,
+        ) -> Result<Vec<Option<Bytes>>> {
             Err(Error::new(ErrorCode::RemoteTimeout))
         }
         async fn set(
@@ -123,7 +133,7 @@ mod tests {
         let meter = Meter::new(remote, monitoring, metrics, SystemClock);
         let never = Instant::from_nanos(u64::MAX);
         let all = async {
-            let _ = meter.get(&[b"a"], never).await;
+            let _ = meter.get(&[b"a"], None, never).await;
             let _ = meter.set(b"a", Bytes::new(), None, never).await;
             let _ = meter.remove(&[b"a"], never).await;
         };

@@ -71,6 +71,24 @@ impl<C: Clock> Memory<C> {
             .with(|entries| entries.insert(key.to_vec(), Stored { value, expires }));
     }
 
+    /// The values of `keys`, at once; the first of them, if it is there, lives for `renew` from now on.
+    pub fn read_now<K: AsRef<[u8]>>(
+        &self,
+        keys: &[K],
+        renew: Option<Duration>,
+    ) -> Vec<Option<Bytes>> {
+        if let (Some(lifetime), Some(first)) = (renew, keys.first()) {
+            let now = self.clock.now();
+            self.entries.with(|entries| {
+                let first = entries.get_mut(first.as_ref());
+                if let Some(stored) = first.filter(|stored| stored.lives(now)) {
+                    stored.expires = Some(now.after(lifetime));
+                }
+            });
+        }
+        keys.iter().map(|key| self.get_now(key.as_ref())).collect()
+    }
+
     /// Removes `key`, at once; says whether it was there.
     pub fn remove_now(&self, key: &[u8]) -> bool {
         let now = self.clock.now();
@@ -103,8 +121,13 @@ impl<C: Clock> Memory<C> {
 }
 
 impl<C: Clock> Remote for Memory<C> {
-    async fn get(&self, keys: &[&[u8]], _deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
-        Ok(keys.iter().map(|key| self.get_now(key)).collect())
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        _deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
+        Ok(self.read_now(keys, renew))
     }
 
     async fn set(

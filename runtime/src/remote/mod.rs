@@ -22,10 +22,12 @@ pub type Deadline = Instant;
 /// Every operation ends by its deadline, with [`ErrorCode::RemoteTimeout`](crate::error::ErrorCode) if it must. A
 /// connection whose operation timed out or was dropped half-way is never used again with a reply outstanding.
 pub trait Remote: Send + Sync {
-    /// The values of `keys`, in their order, in one round trip.
+    /// The values of `keys`, in their order, in one round trip. With `renew`, the first of them, if it is there, lives for that
+    /// long from now on.
     fn get(
         &self,
         keys: &[&[u8]],
+        renew: Option<Duration>,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send;
 
@@ -50,9 +52,10 @@ impl<R: Remote + ?Sized> Remote for Arc<R> {
     fn get(
         &self,
         keys: &[&[u8]],
+        renew: Option<Duration>,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Vec<Option<Bytes>>>> + Send {
-        (**self).get(keys, deadline)
+        (**self).get(keys, renew, deadline)
     }
 
     fn set(
@@ -79,7 +82,12 @@ impl<R: Remote + ?Sized> Remote for Arc<R> {
 pub enum NoRemote {}
 
 impl Remote for NoRemote {
-    async fn get(&self, _keys: &[&[u8]], _deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        _keys: &[&[u8]],
+        _renew: Option<Duration>,
+        _deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         match *self {}
     }
 

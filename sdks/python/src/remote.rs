@@ -49,11 +49,16 @@ impl FunctionRemote {
 }
 
 impl Remote for FunctionRemote {
-    async fn get(&self, keys: &[&[u8]], deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         let result = match &self.server {
-            Server::Blocking(redis) => Detached(Box::pin(redis.get(keys, deadline))).await,
-            Server::Pipe(redis) => redis.get(keys, deadline).await,
-            Server::Memory(memory) => memory.get(keys, deadline).await,
+            Server::Blocking(redis) => Detached(Box::pin(redis.get(keys, renew, deadline))).await,
+            Server::Pipe(redis) => redis.get(keys, renew, deadline).await,
+            Server::Memory(memory) => memory.get(keys, renew, deadline).await,
         };
         self.note(result)
     }

@@ -68,6 +68,7 @@ impl<'py> Settings<'_, 'py> {
             .map(|ttl| seconds(ttl, "ttl"))
             .transpose()?;
         options.ttl_jitter = self.get("ttl_jitter")?;
+        options.sliding = self.get("sliding")?;
         options.l1 = self.get("l1")?;
         options.max_entries = self.get("max_entries")?;
         options.max_bytes = self.get("max_bytes")?;

@@ -163,6 +163,13 @@ def test_entries_expire() -> None:
     assert function() == 2
 
 
+def test_what_never_expires_cannot_slide() -> None:
+    with pytest.raises(ConfigurationError, match="sliding=True is not valid: .* give a ttl, or leave sliding out"):
+        cache(ttl=None, sliding=True)
+    assert settings(ttl=60, sliding=True)["sliding"] is True
+    assert settings(ttl=None)["sliding"] is False
+
+
 def test_jitter_shortens_lives_by_at_most_what_it_says() -> None:
     @cache(ttl=100, ttl_jitter=0.5, backend=None)
     def function(x: int) -> str:

@@ -211,6 +211,37 @@ def test_jitter_gives_a_key_the_same_life_in_every_process(redis: RedisServer) -
         assert abs(other[entry] - left) < 60_000
 
 
+@pytest.mark.parametrize("make", [doubling, doubling_async])
+def test_a_use_renews_a_sliding_entry_in_one_round_trip(redis: RedisServer, make: Any) -> None:
+    configure(backend=redis.unix_url)
+    name = f"sliding {make.__name__}"
+    function = make(name, ttl=1000, sliding=True)
+
+    def call() -> int:
+        result = function(2)
+        return int(result if make is doubling else asyncio.run(result))
+
+    def left() -> int:
+        return int(redis.command("PTTL", redis.entries()[0]))
+
+    assert call() == 4
+    before = redis.commands_processed("eval")
+    for _ in range(2):
+        redis.command("PEXPIRE", redis.entries()[0], "5000")
+        assert call() == 4
+        assert left() > 990_000
+    info = function.cache_info()
+    assert (info.l2_hits, info.loads) == (2, 1)
+    assert redis.commands_processed("eval") - before == 2
+    # Without sliding it is left as it is.
+    plain = doubling(f"plain {name}", ttl=1000)
+    plain(2)
+    entry = next(entry for entry in redis.entries() if ":plain" in entry)
+    redis.command("PEXPIRE", entry, "5000")
+    plain(2)
+    assert int(redis.command("PTTL", entry)) <= 5000
+
+
 def test_what_is_left_of_a_lifetime_goes_into_the_process_tier(redis: RedisServer) -> None:
     configure(backend=redis.unix_url)
     calls = []

@@ -56,7 +56,7 @@ pub(crate) async fn get_by(
     key: &str,
     deadline: Instant,
 ) -> Result<Option<String>> {
-    let values = remote.get(&[key.as_bytes()], deadline).await?;
+    let values = remote.get(&[key.as_bytes()], None, deadline).await?;
     assert_eq!(values.len(), 1);
     Ok(values
         .into_iter()
@@ -85,7 +85,7 @@ pub(crate) async fn every_command(remote: &impl Remote, server: &RedisServer) {
             .set(b"value", value.clone(), lifetime, soon())
             .await
             .unwrap();
-        let read = remote.get(&[b"value"], soon()).await.unwrap();
+        let read = remote.get(&[b"value"], None, soon()).await.unwrap();
         assert_eq!(read, [Some(value)], "{size}");
     }
 
@@ -94,11 +94,11 @@ pub(crate) async fn every_command(remote: &impl Remote, server: &RedisServer) {
     set(remote, "\r\n\0b", "$-1\r\n").await.unwrap();
     assert_eq!(server.command(&["RPUSH", "list", "x"]), ":1");
     let keys: &[&[u8]] = &[b"none", b"\r\n\0b", b"a", b"list", b"a"];
-    let read = remote.get(keys, soon()).await.unwrap();
+    let read = remote.get(keys, None, soon()).await.unwrap();
     let one = Some(Bytes::from("1"));
     assert_eq!(read, [None, Some("$-1\r\n".into()), one.clone(), None, one]);
     assert_eq!(
-        remote.get(&[], soon()).await.unwrap(),
+        remote.get(&[], None, soon()).await.unwrap(),
         Vec::<Option<Bytes>>::new()
     );
     set(remote, "list", "now a string").await.unwrap();
@@ -124,6 +124,28 @@ pub(crate) async fn every_command(remote: &impl Remote, server: &RedisServer) {
     assert!(ttl(Some(Duration::MAX)).await > 1_000_000_000);
     assert!((-2..=1).contains(&ttl(Some(Duration::from_nanos(1))).await));
 
+    // A read that renews: the first key alone, and only what is there.
+    set(remote, "other", "y").await.unwrap();
+    ttl(Some(Duration::from_secs(10))).await;
+    let left = |key| -> i64 {
+        let reply = server.command(&["PTTL", key]);
+        reply.trim_start_matches(':').parse().unwrap()
+    };
+    let renew = async |keys: &[&[u8]], lifetime| remote.get(keys, Some(lifetime), soon()).await;
+    let long = Duration::from_secs(1000);
+    let read = renew(&[b"lived", b"none", b"other"], long).await.unwrap();
+    assert_eq!(read, [Some("x".into()), None, Some("y".into())]);
+    assert!((990_000..=1_000_000).contains(&left("lived")));
+    assert_eq!(left("other"), -1);
+    assert_eq!(
+        renew(&[b"none", b"lived"], long / 2).await.unwrap(),
+        [None, Some("x".into())]
+    );
+    assert!((990_000..=1_000_000).contains(&left("lived")));
+    assert_eq!(left("none"), -2);
+    renew(&[b"lived"], Duration::MAX).await.unwrap();
+    assert!(left("lived") > 1_000_000_000);
+
     // Removal counts what was there.
     let keys: &[&[u8]] = &[b"a", b"none", b"value"];
     assert_eq!(remote.remove(keys, soon()).await.unwrap(), 2);
@@ -145,6 +167,10 @@ pub(crate) async fn every_refusal(remote: &impl Remote, server: &RedisServer) {
     assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
     assert_refused(&set(remote, "x", "1").await.unwrap_err(), "READONLY");
     assert_eq!(get(remote, "kept").await.unwrap().as_deref(), Some("1"));
+    let renewed = remote
+        .get(&[b"kept"], Some(Duration::from_secs(9)), soon())
+        .await;
+    assert_eq!(renewed.unwrap(), [Some("1".into())], "read, if not renewed");
     assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
 
     // Without the permission to use a key.

@@ -271,7 +271,7 @@ fn a_value_of_a_hundred_megabytes_goes_out_uncopied_and_comes_back() {
         .unwrap();
     assert!(value.is_unique(), "nothing keeps it");
     let read = event_loop
-        .run(remote.get(&[b"large"], within(60_000)))
+        .run(remote.get(&[b"large"], None, within(60_000)))
         .unwrap();
     assert!(read == [Some(value)]);
 }

@@ -67,7 +67,7 @@ fn compare(name: &str, url: &str, mut stream: impl Read + Write) {
         .map(|_| {
             let bare = timed(|| bare(&mut stream, request, reply));
             let ours = timed(|| {
-                let read = wait(remote.get(&[b"key"], within(500))).unwrap();
+                let read = wait(remote.get(&[b"key"], None, within(500))).unwrap();
                 assert_eq!(read[0].as_ref().unwrap().len(), value.len());
             });
             [bare, ours]

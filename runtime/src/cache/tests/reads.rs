@@ -105,6 +105,84 @@ fn a_life_that_jitter_shortens_ends_at_once_in_both_tiers() {
 }
 
 #[test]
+fn a_sliding_entry_ends_a_lifetime_after_its_last_use() {
+    let mut setup = Setup::new();
+    setup.options.sliding = true;
+    call(&setup.process(), "k");
+    for _ in 0..5 {
+        setup.advance(TTL.saturating_sub(Duration::from_millis(1)));
+        let served = call(&setup.process(), "k");
+        assert_eq!(served.from, Source::L2);
+    }
+    assert_eq!(
+        setup.remote.counts(),
+        (6, 1, 0),
+        "renewed by the read itself"
+    );
+    setup.advance(TTL);
+    assert_eq!(call(&setup.process(), "k").from, Source::Load);
+}
+
+#[test]
+fn what_is_read_of_a_sliding_entry_lives_as_long_here_as_there() {
+    let mut setup = Setup::new();
+    setup.options.sliding = true;
+    setup.options.ttl_jitter = 0.5;
+    call(&setup.process(), "k");
+    let life = setup.remote.store.lifetime(&Setup::name("k"));
+    let life = life.expect("it has one");
+    setup.advance(life / 2);
+    let other = setup.process();
+    assert_eq!(call(&other, "k").from, Source::L2);
+    assert_eq!(setup.remote.store.lifetime(&Setup::name("k")), Some(life));
+    setup.remote.store.remove_now(&Setup::name("k"));
+    setup.advance(life.saturating_sub(Duration::from_millis(1)));
+    assert_eq!(call(&other, "k").from, Source::L1);
+}
+
+#[test]
+fn only_who_slides_lets_an_entry_outlive_its_header() {
+    let mut setup = Setup::new();
+    setup.options.sliding = true;
+    call(&setup.process(), "k");
+    setup.outlives("k");
+    setup.advance(TTL);
+    setup.options.sliding = false;
+    assert_eq!(
+        now(setup.process().get(lookup("k"))).expect("nothing fails"),
+        None
+    );
+    // Nor does it bring to life what another one wrote to end for good.
+    call(&setup.process(), "k");
+    setup.outlives("k");
+    setup.advance(TTL);
+    setup.options.sliding = true;
+    assert_eq!(
+        now(setup.process().get(lookup("k"))).expect("nothing fails"),
+        None
+    );
+}
+
+#[test]
+fn what_never_expires_cannot_slide() {
+    let mut setup = Setup::new();
+    setup.options.sliding = true;
+    setup.options.ttl = None;
+    let local: Near = L1::new(Limits {
+        max_entries: 1,
+        max_bytes: 1,
+    })
+    .on_clock(Arc::clone(&setup.clock));
+    let built: Result<TestCache> =
+        setup
+            .builder()
+            .build(local, MessagePack::new(), None, setup.driver());
+    let error = built.expect_err("there is nothing to renew");
+    assert_eq!(error.code(), ErrorCode::OptionInvalid);
+    assert!(error.to_string().contains("give it a ttl"), "{error}");
+}
+
+#[test]
 fn an_entry_without_lifetime_stays() {
     let mut setup = Setup::new();
     setup.options.ttl = None;

@@ -36,9 +36,14 @@ async fn pause() {
 struct Slow(Probe);
 
 impl Remote for Slow {
-    async fn get(&self, keys: &[&[u8]], deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         pause().await;
-        let result = self.0.get(keys, deadline).await;
+        let result = self.0.get(keys, renew, deadline).await;
         pause().await;
         result
     }

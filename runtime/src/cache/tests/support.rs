@@ -105,12 +105,14 @@ impl Probe {
 }
 
 impl Remote for Probe {
-    async fn get(&self, keys: &[&[u8]], _deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        _deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         self.gets.fetch_add(1, Ordering::Relaxed);
-        self.run("get", || {
-            keys.iter().map(|key| self.store.get_now(key)).collect()
-        })
-        .await
+        self.run("get", || self.store.read_now(keys, renew)).await
     }
 
     async fn set(
@@ -212,14 +214,17 @@ impl Setup {
             max_bytes: 1 << 20,
         };
         let local = L1::new(limits).on_clock(Arc::clone(&self.clock));
-        let driver = Bench {
-            clock: Arc::clone(&self.clock),
-            spawned: Arc::default(),
-        };
         let remote = Some(Arc::new(self.remote.clone()));
         builder
-            .build(local, MessagePack::new(), remote, driver)
+            .build(local, MessagePack::new(), remote, self.driver())
             .expect("the options are valid")
+    }
+
+    pub(super) fn driver(&self) -> Bench {
+        Bench {
+            clock: Arc::clone(&self.clock),
+            spawned: Arc::default(),
+        }
     }
 
     /// A process with nothing in it.

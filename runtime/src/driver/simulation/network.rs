@@ -225,13 +225,14 @@ impl<T> Future for Reply<T> {
 }
 
 impl Remote for Wire {
-    async fn get(&self, keys: &[&[u8]], deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
-        let act = move |store: &Memory<_>| {
-            keys.iter()
-                .map(|key| store.get_now(key))
-                .collect::<Vec<_>>()
-        };
+        let act = move |store: &Memory<_>| store.read_now(&keys, renew);
         self.exchange("get", deadline, act).await
     }
 

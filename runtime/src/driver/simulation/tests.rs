@@ -22,7 +22,7 @@ fn history(seed: u64) -> Vec<Event> {
                 let deadline = own.now().after(Duration::from_millis(500));
                 let value = Bytes::from(own.index().to_string());
                 let _ = wire.set(b"last", value, None, deadline).await;
-                if let Ok(values) = wire.get(&[b"last"], deadline).await {
+                if let Ok(values) = wire.get(&[b"last"], None, deadline).await {
                     own.note(format_args!("saw {values:?}"));
                 }
             }
@@ -100,7 +100,7 @@ fn dead_silent_and_cut_off_differ() {
         let asking = process.start(async move {
             let begun = own.now();
             let deadline = begun.after(Duration::from_millis(500));
-            let reply = wire.get(&[b"key"], deadline).await;
+            let reply = wire.get(&[b"key"], None, deadline).await;
             (reply.map_err(|error| error.code()), own.now().since(begun))
         });
         simulation.run();

@@ -81,12 +81,21 @@ impl<T: Transport> Redis<T> {
 }
 
 impl<T: Transport> Remote for Redis<T> {
-    async fn get(&self, keys: &[&[u8]], deadline: Deadline) -> Result<Vec<Option<Bytes>>> {
+    async fn get(
+        &self,
+        keys: &[&[u8]],
+        renew: Option<Duration>,
+        deadline: Deadline,
+    ) -> Result<Vec<Option<Bytes>>> {
         const OPERATION: &str = "get";
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        match self.transport.call(Request::Get(keys), deadline).await? {
+        let request = match renew {
+            Some(lifetime) => Request::Renew { keys, lifetime },
+            None => Request::Get(keys),
+        };
+        match self.transport.call(request, deadline).await? {
             Reply::Array(items) if items.len() == keys.len() => items
                 .into_iter()
                 .map(|item| match item {

@@ -52,6 +52,8 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
         if name in given and decided["isolation"] != "copy":
             why = f"it says how callers get copies, and isolation is {decided['isolation']!r}; add isolation='copy'"
             raise _invalid(name, given[name], why)
+    if decided["sliding"] and decided["ttl"] is None:
+        raise _invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
     if not decided["remote"] and given.get("backend") is not None:
         raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
     return decided

@@ -104,6 +104,7 @@ OPTIONS: dict[str, Option] = {
     "immutable": Option("immutable", ("type", "tuple")),
     "copy": Option("copy", ("Callable",)),
     "ttl_jitter": Option("ttl_jitter", ("float",), minimum=0, maximum=0.5),
+    "sliding": Option("sliding", ("bool",)),
 }
 
 PRESETS: dict[str, dict[str, object]] = {
@@ -121,6 +122,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "full",
         "ttl_jitter": 0.0,
+        "sliding": False,
     },
     "dev": {
         "ttl": 300.0,
@@ -136,6 +138,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "full",
         "ttl_jitter": 0.0,
+        "sliding": False,
     },
     "local": {
         "ttl": 300.0,
@@ -151,6 +154,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "counters",
         "ttl_jitter": 0.0,
+        "sliding": False,
     },
     "minimal": {
         "ttl": 300.0,
@@ -166,6 +170,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "counters",
         "ttl_jitter": 0.0,
+        "sliding": False,
     },
     "production": {
         "ttl": 600.0,
@@ -181,6 +186,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "full",
         "ttl_jitter": 0.05,
+        "sliding": False,
     },
     "test": {
         "ttl": 300.0,
@@ -196,5 +202,6 @@ PRESETS: dict[str, dict[str, object]] = {
         "max_value_bytes": 104857600,
         "monitoring": "off",
         "ttl_jitter": 0.0,
+        "sliding": False,
     },
 }

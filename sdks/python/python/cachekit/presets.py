@@ -80,6 +80,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
+        sliding: bool = False,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -116,6 +117,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.0`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "default", options)
 
@@ -147,6 +150,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
+        sliding: bool = False,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -183,6 +187,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.0`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "dev", options)
 
@@ -214,6 +220,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
+        sliding: bool = False,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -250,6 +257,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.0`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "local", options)
 
@@ -281,6 +290,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
+        sliding: bool = False,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -317,6 +327,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.0`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "minimal", options)
 
@@ -348,6 +360,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.05,
+        sliding: bool = False,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
         """Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -384,6 +397,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.05`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "production", options)
 
@@ -415,6 +430,7 @@ class Cache:
         immutable: type[Any] | tuple[type[Any], ...] = ...,
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
+        sliding: bool = False,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -451,6 +467,8 @@ class Cache:
             ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
                 the key, so that entries that were kept together do not expire together, and every process gives an
                 entry the same life. From 0 to 0.5. Default: `0.0`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
         """
         return decorate(function, "test", options)
 
