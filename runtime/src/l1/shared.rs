@@ -67,6 +67,22 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
         self
     }
 
+    /// Has each use of an entry that expires put that off to `lifetime` from then, at least: for a cache whose options say
+    /// `sliding`, its `ttl`.
+    #[must_use]
+    pub fn sliding(self, lifetime: Duration) -> Self {
+        for shard in &self.shards {
+            shard.with(|table| {
+                let limits = Limits {
+                    max_entries: 0,
+                    max_bytes: 0,
+                };
+                *table = std::mem::replace(table, Table::new(limits)).sliding(lifetime);
+            });
+        }
+        self
+    }
+
     /// Takes the time from `clock`.
     #[must_use]
     pub fn on_clock<D: Clock>(self, clock: D) -> L1<K, V, D> {

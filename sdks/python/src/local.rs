@@ -219,9 +219,20 @@ struct Owner {
 const TIDY_AT_LEAST: usize = 64;
 
 impl Local {
-    pub(crate) fn new(enabled: bool, awaited: bool, limits: Limits) -> Arc<Self> {
+    /// With `sliding`, a hit has an entry live for that long from then on.
+    pub(crate) fn new(
+        enabled: bool,
+        awaited: bool,
+        limits: Limits,
+        sliding: Option<Duration>,
+    ) -> Arc<Self> {
+        let table = Table::new(limits);
+        let table = match sliding {
+            Some(lifetime) => table.sliding(lifetime),
+            None => table,
+        };
         Arc::new_cyclic(|this| Self {
-            table: Guarded::new(Table::new(limits)),
+            table: Guarded::new(table),
             owners: Guarded::new(HashMap::new()),
             unjoined: Unjoined::new(),
             due: Due::new(),

@@ -120,6 +120,7 @@ impl Tiers {
                 max_entries: options.max_entries,
                 max_bytes: options.max_bytes,
             },
+            options.ttl.filter(|_| options.sliding),
         );
         let key_function = settings.object("key")?;
         let name = FunctionName {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from datetime import timedelta
@@ -161,6 +162,30 @@ def test_entries_expire() -> None:
     assert function() == 1
     _native.advance_clock(2)
     assert function() == 2
+
+
+@pytest.mark.parametrize("result", [7, [7], "seven"])
+def test_a_hit_renews_a_sliding_entry(result: Any) -> None:
+    @cache(ttl=10, sliding=True, backend=None)
+    def function(x: int, y: list[int]) -> Any:
+        return result
+
+    @cache(ttl=10, sliding=True, backend=None)
+    async def coroutine(x: int) -> Any:
+        return result
+
+    async def awaited() -> Any:
+        return await coroutine(1)
+
+    for _ in range(4):
+        assert function(1, [2]) == result
+        assert asyncio.run(awaited()) == result
+        _native.advance_clock(9)
+    assert function.cache_info().misses == coroutine.cache_info().misses == 1
+    _native.advance_clock(2)
+    function(1, [2])
+    asyncio.run(awaited())
+    assert function.cache_info().misses == coroutine.cache_info().misses == 2
 
 
 def test_what_never_expires_cannot_slide() -> None:

@@ -141,6 +141,21 @@ fn what_is_read_of_a_sliding_entry_lives_as_long_here_as_there() {
 }
 
 #[test]
+fn a_use_in_this_process_renews_an_entry_there() {
+    let mut setup = Setup::new();
+    setup.options.sliding = true;
+    let cache = setup.process();
+    call(&cache, "k");
+    for _ in 0..3 {
+        setup.advance(TTL.saturating_sub(Duration::from_millis(1)));
+        assert_eq!(call(&cache, "k").from, Source::L1);
+    }
+    assert_eq!(setup.remote.counts(), (1, 1, 0));
+    setup.advance(TTL);
+    assert_eq!(call(&cache, "k").from, Source::Load);
+}
+
+#[test]
 fn only_who_slides_lets_an_entry_outlive_its_header() {
     let mut setup = Setup::new();
     setup.options.sliding = true;

@@ -213,7 +213,10 @@ impl Setup {
             max_entries: 100,
             max_bytes: 1 << 20,
         };
-        let local = L1::new(limits).on_clock(Arc::clone(&self.clock));
+        let mut local = L1::new(limits).on_clock(Arc::clone(&self.clock));
+        if let (true, Some(ttl)) = (self.options.sliding, self.options.ttl) {
+            local = local.sliding(ttl);
+        }
         let remote = Some(Arc::new(self.remote.clone()));
         builder
             .build(local, MessagePack::new(), remote, self.driver())
