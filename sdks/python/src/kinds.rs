@@ -1,7 +1,8 @@
 //! What is known of types that are not built in, for the copies that isolate callers.
 //!
 //! `_kinds.py` is asked once a type, which runs Python code; from then on the answer is found by the type's address. A type
-//! is held weakly, and takes its answer along when it dies, so that another one at its address is asked about anew.
+//! is held weakly, and takes its answer along when it dies. Garbage that a finaliser had us learn may go without telling; so
+//! an answer counts only while what it was given about is there, and another type at that address is asked about anew.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -62,8 +63,19 @@ impl Block {
 
 struct Known {
     kind: Arc<Kind>,
-    #[allow(dead_code, reason = "held for its callback")]
     watch: Py<PyAny>,
+}
+
+impl Known {
+    fn is_of(&self, class: *mut ffi::PyTypeObject) -> bool {
+        let mut there = std::ptr::null_mut();
+        // SAFETY: a weak reference that is held. What it leads to is `class`, which the caller holds, or nothing.
+        unsafe {
+            ffi::compat::PyWeakref_GetRef(self.watch.as_ptr(), &raw mut there);
+            ffi::Py_XDECREF(there);
+        }
+        there == class.cast()
+    }
 }
 
 type ByAddress = HashMap<usize, Known, BuildHasherDefault<Spread>>;
@@ -95,7 +107,12 @@ impl Hasher for Spread {
 /// What was learnt of a type.
 #[inline]
 pub(crate) fn find(class: *mut ffi::PyTypeObject) -> Option<Arc<Kind>> {
-    TABLE.with(|known| known.get(&(class as usize)).map(|it| Arc::clone(&it.kind)))
+    TABLE.with(|table| {
+        let known = table.get(&(class as usize));
+        known
+            .filter(|known| known.is_of(class))
+            .map(|known| Arc::clone(&known.kind))
+    })
 }
 
 /// Learns what a type is.

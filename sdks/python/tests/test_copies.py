@@ -362,13 +362,32 @@ def test_what_is_known_of_a_type_goes_with_it() -> None:
         return dataclasses.make_dataclass("Made", ["x"], frozen=frozen)
 
     # Types that are made where another one was are not taken for it.
-    for number in range(200):
+    for number in range(40):
         kind = one(number % 2 == 0)
         assert classify(kind(1)) == ("immutable" if number % 2 == 0 else "rich")
         watch = weakref.ref(kind)
         del kind
         gc.collect()
         assert watch() is None
+
+
+def test_a_type_that_was_met_as_garbage_is_not_taken_for_the_next_one_there() -> None:
+    met: list[str] = []
+
+    class Meta(type):
+        def __del__(cls) -> None:
+            met.append(classify(object.__new__(cls)))
+
+    for _ in range(20):
+        kind = dataclasses.dataclass(frozen=True)(Meta("Made", (), {"__annotations__": {}}))
+        del kind
+        gc.collect()
+        for _ in range(3):
+            other = dataclasses.make_dataclass("Other", ["x"])
+            assert classify(other(1)) == "rich"
+            del other
+            gc.collect()
+    assert met == ["immutable"] * 20
 
 
 # The options.
