@@ -54,6 +54,21 @@ def preset_with_options(x: int, /, *, y: bytes) -> tuple[int, bytes]:
     return x, y
 
 
+@cache(immutable=(Backend, str), copy=lambda value: value, ttl_jitter=0.1, sliding=True)
+def isolated(x: int) -> list[int]:
+    return [x]
+
+
+@cache.test(immutable=Backend)
+def shared_instances(x: int) -> list[int]:
+    return [x]
+
+
+@cache.local(isolation="sealed")
+async def sealed(x: int) -> list[int]:
+    return [x]
+
+
 @cache
 async def async_bare(x: int) -> str:
     return str(x)
