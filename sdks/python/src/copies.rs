@@ -346,7 +346,7 @@ unsafe fn copy_record(
         )?;
         if record.has_dict {
             let dict = isolate::attributes(&old).map_err(raised)?;
-            let copied = made(py, copy_dict(py, dict.as_ptr(), depth + 1, rules)?)?;
+            let copied = made(py, copy_dict(py, dict.as_ptr(), depth, rules)?)?;
             changed = changed || !same_values(&dict, &copied);
             // By the class's own descriptor, which knows how this interpreter keeps attributes.
             let name = crate::once::text!(py, "__dict__").as_ptr();

@@ -14,7 +14,6 @@ use pyo3::types::{PyList, PyString, PyTuple, PyType};
 
 use crate::lazy::KINDS;
 use crate::shared::Guarded;
-use crate::types::must_propagate;
 
 /// How the objects of one type can be given to several callers.
 pub(crate) enum Kind {
@@ -118,12 +117,7 @@ pub(crate) fn find(class: *mut ffi::PyTypeObject) -> Option<Arc<Kind>> {
 /// Learns what a type is.
 pub(crate) fn learn(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();
-    let kind = match ask(class) {
-        Ok(kind) => kind,
-        Err(error) if must_propagate(py, &error) => return Err(error),
-        // A class that does not even say its name is none of those that are known.
-        Err(_) => Kind::Other,
-    };
+    let kind = ask(class)?;
     let address = class.as_ptr() as usize;
     let forget = Bound::new(py, Forget { address })?;
     // SAFETY: both are alive; returns a new reference or null with an error set.

@@ -24,6 +24,7 @@ import native_reference as reference
 import value_strategies
 from cachekit import CacheKitWarning, ConfigurationError, NotCacheableError, _native, cache
 from conftest import Run
+from test_values import STACK
 
 copied: Any = _native._copy
 classify: Any = _native._classify
@@ -144,6 +145,7 @@ def linked() -> Row:
         (fractions.Fraction(1, 3), "immutable"),
         (pathlib.Path("/tmp"), "immutable"),
         (Opaque(), "other"),
+        (object(), "other"),
         (Row(Opaque()), "other"),  # type: ignore[arg-type]
         (DerivedRow("a"), "other"),
         (DerivedPair(1, 2), "other"),
@@ -175,6 +177,43 @@ def test_a_record_is_copied_field_by_field_without_its_own_code() -> None:
     point.__dict__["extra"] = [1]
     assert copied(point).__dict__["extra"] == [1]
     assert copied(point).__dict__["extra"] is not point.__dict__["extra"]
+
+
+def test_records_nest_as_deep_as_containers() -> None:
+    def chain(length: int, kind: Any) -> Any:
+        value: Any = 1
+        for _ in range(length):
+            value = kind(value)
+        return value
+
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            for kind in (Box, FrozenSlots, lambda content: Pair([], content)):
+                assert classify(chain(1023, kind)) == "rich"
+                copied(chain(1023, kind))
+                assert classify(chain(1025, kind)) == "other"
+        except BaseException as error:
+            failures.append(error)
+
+    before = threading.stack_size(STACK)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    assert failures == []
+
+
+def test_a_class_that_says_nothing_is_none_that_is_known() -> None:
+    class Silent(type):
+        @property
+        def __module__(cls) -> str:  # type: ignore[override]
+            raise AttributeError
+
+    assert classify(Silent("Quiet", (), {})()) == "other"
 
 
 def test_slots_are_copied_those_of_bases_too() -> None:

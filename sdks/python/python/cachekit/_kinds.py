@@ -37,6 +37,14 @@ _POINTER = tuple.__itemsize__
 
 def kind_of(cls: type) -> Kind:
     """What is known of exactly `cls`; nothing if its objects cannot be given to several callers."""
+    try:
+        return _kind_of(cls)
+    except (AttributeError, LookupError, TypeError):
+        # A class that does not even say its name.
+        return None
+
+
+def _kind_of(cls: type) -> Kind:
     library = _LIBRARIES.get(cls.__module__.partition(".")[0])
     known = library(cls) if library is not None else None
     if known is not None:
@@ -51,7 +59,7 @@ def kind_of(cls: type) -> Kind:
 
 def _is_named_tuple(cls: type) -> bool:
     own = vars(cls)
-    plain = cls.__bases__[0] is tuple and cls.__dictoffset__ == 0
+    plain = cls.__bases__[:1] == (tuple,) and cls.__dictoffset__ == 0
     return plain and "_fields" in own and "_make" in own and own.get("__slots__") == ()
 
 
