@@ -117,6 +117,10 @@ impl Maker<'_> {
             hard_ms: 0,
             ..header(&payload)
         };
+        let sliding = Header {
+            hard_ms: 0,
+            ..header(&payload)
+        };
         let bare = Header {
             serializer: NATIVE,
             uncompressed_size: payload.len() as u64,
@@ -129,6 +133,11 @@ impl Maker<'_> {
         let cases = [
             ("a short value", header(&payload), payload.clone()),
             ("a value that never expires", forever, payload.clone()),
+            (
+                "a life that begins anew with each use",
+                sliding,
+                payload.clone(),
+            ),
             (
                 "nothing but the serializer and the size",
                 bare,
