@@ -85,6 +85,25 @@ pub(crate) fn copy_tree<'py>(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<
     copy_with(value, Shared)
 }
 
+/// A copy of a [`Shape::Flat`](isolate::Shape::Flat), of which nothing needs to be looked at again.
+pub(crate) fn copy_flat<'py>(value: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let object = value.as_ptr();
+    // SAFETY: each call follows a check of the exact type, and gives a new reference, or null with an exception.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        let copy = if class == &raw mut ffi::PyDict_Type {
+            ffi::PyDict_Copy(object)
+        } else if class == &raw mut ffi::PyList_Type {
+            ffi::PyList_GetSlice(object, 0, ffi::Py_ssize_t::MAX)
+        } else if class == &raw mut ffi::PySet_Type {
+            ffi::PySet_New(object)
+        } else {
+            ffi::PyByteArray_FromObject(object)
+        };
+        Bound::from_owned_ptr_or_err(value.py(), copy)
+    }
+}
+
 /// A copy of a [`Shape::Rich`](isolate::Shape::Rich), classified by the same rules.
 pub(crate) fn copy_rich<'py>(
     value: Borrowed<'_, 'py, PyAny>,

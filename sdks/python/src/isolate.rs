@@ -25,10 +25,31 @@ pub(crate) const MAX_DEPTH: u32 = 1024;
 pub(crate) enum Shape {
     /// Nobody can change it: the same object serves everybody.
     Immutable,
-    /// Exact built-in containers, each met once, and immutable leaves.
+    /// One exact built-in container of immutable values.
+    Flat,
+    /// Such containers in each other, each met once.
     Tree,
     /// With records or arrays among them.
     Rich,
+}
+
+impl Shape {
+    /// What a container is that is `alone` with immutable values in it, and has a value of this shape.
+    fn held(self, alone: Self) -> Self {
+        match self {
+            Self::Immutable => alone,
+            Self::Flat | Self::Tree => Self::Tree,
+            Self::Rich => Self::Rich,
+        }
+    }
+
+    /// What has something to copy in it, and is no built-in container itself.
+    fn enriched(self) -> Self {
+        match self {
+            Self::Immutable => Self::Immutable,
+            _ => Self::Rich,
+        }
+    }
 }
 
 type Step = Result<Shape, Box<Stop>>;
@@ -211,8 +232,8 @@ impl Survey<'_, '_> {
             // SAFETY: by their kind, these are what they are taken for.
             Kind::NamedTuple => unsafe {
                 self.once(object, depth, |this, depth| {
-                    this.items(object, object, depth, Shape::Immutable)
-                        .map(enriched)
+                    let items = this.items(object, object, depth)?;
+                    Ok(items.held(Shape::Immutable).enriched())
                 })
             },
             // SAFETY: as above.
@@ -245,14 +266,16 @@ impl Survey<'_, '_> {
         // SAFETY: exact types, checked before each use; nothing here runs Python code, so what is borrowed stays alive.
         unsafe {
             if class == &raw mut ffi::PyTuple_Type {
-                self.items(object, object, depth, Shape::Immutable)
+                let items = self.items(object, object, depth)?;
+                Ok(items.held(Shape::Immutable))
             } else if class == &raw mut ffi::PyList_Type {
                 let items = snapshot(self.py, ffi::PyList_AsTuple(object))?;
-                self.items(object, items.as_ptr(), depth, Shape::Tree)
+                let items = self.items(object, items.as_ptr(), depth)?;
+                Ok(items.held(Shape::Flat))
             } else if class == &raw mut ffi::PyDict_Type {
                 self.dict(object, depth)
             } else if class == &raw mut ffi::PyByteArray_Type {
-                Ok(Shape::Tree)
+                Ok(Shape::Flat)
             } else {
                 let frozen = class == &raw mut ffi::PyFrozenSet_Type;
                 let members = snapshot(self.py, ffi::PySequence_Tuple(object))?;
@@ -264,7 +287,7 @@ impl Survey<'_, '_> {
                 Ok(if frozen {
                     Shape::Immutable
                 } else {
-                    Shape::Tree
+                    Shape::Flat
                 })
             }
         }
@@ -290,9 +313,8 @@ impl Survey<'_, '_> {
         container: *mut ffi::PyObject,
         tuple: *mut ffi::PyObject,
         depth: u32,
-        least: Shape,
     ) -> Step {
-        let mut shape = least;
+        let mut shape = Shape::Immutable;
         // SAFETY: a tuple, held by the caller.
         unsafe {
             for index in 0..ffi::PyTuple_GET_SIZE(tuple) {
@@ -314,7 +336,7 @@ impl Survey<'_, '_> {
                 shape.map_err(|stop| stop.under(dict, key))
             })
         };
-        values.map(|values| values.max(Shape::Tree))
+        Ok(values?.held(Shape::Flat))
     }
 
     /// The shape of what `look` makes of the entries of an exact dict.
@@ -347,11 +369,7 @@ impl Survey<'_, '_> {
     /// A record that is frozen is as changeable as what it refers to.
     unsafe fn record(&mut self, object: &Bound<'_, PyAny>, record: &Record, depth: u32) -> Step {
         let at = object.as_ptr();
-        let mut shape = if record.frozen {
-            Shape::Immutable
-        } else {
-            Shape::Rich
-        };
+        let mut shape = Shape::Immutable;
         if record.has_dict {
             let dict = attributes(object)?;
             // SAFETY: an exact dict, and what is in it.
@@ -371,7 +389,11 @@ impl Survey<'_, '_> {
                 shape = shape.max(value.map_err(|stop| stop.within(at, format!(".{name}")))?);
             }
         }
-        Ok(enriched(shape))
+        Ok(if record.frozen && shape == Shape::Immutable {
+            Shape::Immutable
+        } else {
+            Shape::Rich
+        })
     }
 }
 
@@ -422,14 +444,6 @@ pub(crate) fn member<'py>(
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_instance_of::<PyAttributeError>(record.py()) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// What has something to copy in it, and is no built-in container itself.
-fn enriched(shape: Shape) -> Shape {
-    match shape {
-        Shape::Immutable => Shape::Immutable,
-        Shape::Tree | Shape::Rich => Shape::Rich,
     }
 }
 

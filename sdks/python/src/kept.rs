@@ -14,7 +14,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
-use crate::copies::{copy_rich, copy_tree};
+use crate::copies::{copy_flat, copy_rich, copy_tree};
 use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::{EncodeFailure, encode_value};
 use crate::errors;
@@ -94,7 +94,8 @@ impl Kept {
 pub(crate) enum Storage {
     /// As it is.
     Same,
-    /// As a plain copy, which hits copy again.
+    /// As a copy, which hits copy again: of a container, or of containers in each other.
+    Flat(Py<PyAny>),
     Tree(Py<PyAny>),
     /// Like this.
     Kept(Py<Kept>),
@@ -150,6 +151,9 @@ impl Storage {
                 .and_then(|stored| Kept::around(&stored, Way::Asked, rules, 0)),
             (None, Some((Shape::Rich, bytes))) => copy_rich(value.as_borrowed(), rules)
                 .and_then(|stored| Kept::around(&stored, Way::Copied, rules, bytes)),
+            (None, Some((Shape::Flat, _))) => {
+                copy_flat(value.as_borrowed()).map(|stored| Self::Flat(stored.unbind()))
+            }
             (None, _) => copy_tree(value.as_borrowed()).map(|stored| Self::Tree(stored.unbind())),
         };
         how.or_else(|error| not_copied(value, error).map(Self::Never))

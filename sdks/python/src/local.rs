@@ -19,7 +19,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::clock;
-use crate::copies::copy_tree;
+use crate::copies::{copy_flat, copy_tree};
 use crate::encode::{EncodeFailure, encode_value};
 use crate::guard::attached;
 use crate::heap;
@@ -37,6 +37,8 @@ use crate::weight::weigh;
 pub(crate) enum Share {
     /// The stored object itself.
     Same,
+    /// A copy of a container of immutable values.
+    Flat,
     /// A copy.
     Copy,
     /// As the object of ours around it says.
@@ -99,6 +101,7 @@ impl Value {
         let (stored, share) = match how {
             Storage::Same => return Self::stored(object.unbind(), Share::Same),
             Storage::Never(_) => return Self::stored(object.unbind(), Share::Never),
+            Storage::Flat(copy) => (copy, Share::Flat),
             Storage::Tree(copy) => (copy, Share::Copy),
             Storage::Kept(kept) => (kept.into_any(), Share::Kept),
         };
@@ -121,6 +124,10 @@ impl Value {
         }
         let (stored, copy) = match self.share {
             Share::Same | Share::Ready | Share::Never => return Ok(Ok(self.object)),
+            Share::Flat => {
+                let stored = self.object.bind(py);
+                (stored, copy_flat(stored.as_borrowed()))
+            }
             Share::Copy => {
                 let stored = self.object.bind(py);
                 (stored, copy_tree(stored.as_borrowed()))

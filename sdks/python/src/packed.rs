@@ -214,10 +214,10 @@ impl Held {
     /// One for each number that fits.
     const SHARES: [Share; SPARE + 1] = [
         Share::Same,
+        Share::Flat,
         Share::Copy,
         Share::Kept,
         Share::Ready,
-        Share::Never,
         Share::Never,
         Share::Never,
         Share::Never,

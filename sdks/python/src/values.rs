@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::copies::{copy_rich, copy_tree};
+use crate::copies::{copy_flat, copy_rich, copy_tree};
 use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::{EncodeFailure, Locals, encode_key_arg, encode_value};
 use crate::isolate::{self, Shape};
@@ -92,6 +92,7 @@ fn _copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let rules = no_rules();
     match classified(value, &rules)? {
         Some(Shape::Rich) => copy_rich(value.as_borrowed(), &rules),
+        Some(Shape::Flat) => copy_flat(value.as_borrowed()),
         _ => copy_tree(value.as_borrowed()),
     }
 }
@@ -100,6 +101,7 @@ fn _copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
     Ok(match classified(value, &no_rules())? {
         Some(Shape::Immutable) => "immutable",
+        Some(Shape::Flat) => "flat",
         Some(Shape::Tree) => "tree",
         Some(Shape::Rich) => "rich",
         None => "other",
