@@ -26,7 +26,7 @@ use crate::guard;
 use crate::heap::{self, attribute, method, simple_method, slot};
 use crate::load::check_stack;
 use crate::once::Once;
-use crate::ready::{stop, thrown};
+use crate::ready::{coroutine_class, stop, thrown};
 use crate::shared::Guarded;
 use crate::steps;
 
@@ -82,6 +82,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ffi::PyMethodDef::zeroed(),
     ];
     let attributes = vec![
+        coroutine_class(),
         named(c"__name__"),
         named(c"__qualname__"),
         ffi::PyGetSetDef::default(),

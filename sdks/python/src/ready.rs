@@ -53,6 +53,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ffi::PyMethodDef::zeroed(),
     ];
     let attributes = vec![
+        coroutine_class(),
         attribute(c"__name__", name, None),
         attribute(c"__qualname__", name, None),
         ffi::PyGetSetDef::default(),
@@ -74,6 +75,19 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         kind.map(Bound::unbind)
     })?;
     module.add("Ready", kind)
+}
+
+/// What `isinstance` goes by: many a framework asks whether it has a coroutine before it awaits what a function returned.
+pub(crate) const fn coroutine_class() -> ffi::PyGetSetDef {
+    unsafe extern "C" fn class(_: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
+        // SAFETY: the type lives as long as the interpreter; the caller gets a reference.
+        unsafe {
+            let coroutine = (&raw mut ffi::PyCoro_Type).cast();
+            ffi::Py_INCREF(coroutine);
+            coroutine
+        }
+    }
+    attribute(c"__class__", class, None)
 }
 
 /// What a task of it is shown by. It does not know its function.
