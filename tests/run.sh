@@ -118,12 +118,12 @@ step_rust() {
     cargo test --quiet --workspace
 }
 
-# The wheel of one interpreter in the profile that the Rust tests have built already.
+# The wheel of one interpreter in the profile that the Rust tests have built already: build_wheel INTERPRETER FOLDER ARGUMENT...
 build_wheel() {
     local bin
     bin=$(venv build python3 'maturin>=1.9,<2')
     "$bin/maturin" build --quiet --profile dev --manifest-path sdks/python/Cargo.toml \
-        --interpreter "$1" --out "$2" >&2
+        --interpreter "$1" --out "$2" "${@:3}" >&2
 }
 
 step_python() {
@@ -166,6 +166,34 @@ step_instructions() {
     # The distribution's interpreter is optimised, and changes seldom.
     [ "$("$python" -c "$minor" 2>&1)" = "$(python3 -c "$minor")" ] || python=$(command -v python3)
     python3 tests/bench/instructions.py "$CACHEKIT_WORK"/dist/cachekit-*.whl --python "$python"
+}
+
+# The suite on an extension that AddressSanitizer watches, with an allocator under Python that it knows. By name only.
+step_sanitize() {
+    local at="$CACHEKIT_WORK/sanitize" host listed bin
+    rm -rf "$at/wheels" "$at"/report.*
+    mkdir -p "$at"
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    # The sanitizer comes with the compiler, for programs. As a library, which an interpreter that is not watched loads first, it
+    # has no part that runs before main.
+    install -m 644 "$(rustc --print sysroot)/lib/rustlib/$host/lib"/librustc-*_rt.asan.a "$at/watch.a"
+    ar d "$at/watch.a" asan_preinit.cpp.o
+    cc -shared -o "$at/watch.so" -Wl,--whole-archive "$at/watch.a" -Wl,--no-whole-archive -lpthread -ldl -lm -lrt
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR="$CARGO_TARGET_DIR/sanitize" \
+        build_wheel "$(command -v python3)" "$at/wheels" --target "$host"
+    listed=$(requirements test)
+    bin=$(venv sanitize python3 -r "$listed")
+    "$bin/python" -m pip install --quiet --force-reinstall --no-deps "$at/wheels"/*.whl
+    # Not what measures memory and time, what makes no call, nor what switches stacks: that looks like an error.
+    (
+        # Frames are several times as large.
+        ulimit -s 65536
+        LD_PRELOAD="$at/watch.so" PYTHONMALLOC=malloc \
+            ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=1:log_path=$at/report" \
+            "$bin/python" -m pytest -q -n 2 sdks/python/tests --ignore-glob '*/test_leaks.py' --ignore-glob '*/test_import.py' \
+            --ignore-glob '*/test_typing.py' --ignore-glob '*/test_plugin.py' --ignore-glob '*/test_hostile_watched.py' \
+            -k 'not greenlets and not stacks_that_are_switched'
+    ) || { cat "$at"/report.* && false; }
 }
 
 # One run at a time in one folder. The steps are without the lock, so that nothing that outlives the run can keep it.
