@@ -11,7 +11,7 @@ use pyo3::types::{PyMemoryView, PyString, PyTuple, PyType};
 
 use crate::encode::Walk;
 use crate::failure::{EncodeFailure, Step, Stop};
-use crate::types::{importable, is_built_in_iterator, is_enum};
+use crate::types::{has_cache_key, importable, is_built_in_iterator, is_enum};
 
 /// Writes one argument of a call. Objects that only this process can name are added to `locals`.
 pub(crate) fn encode_key_arg(
@@ -235,8 +235,7 @@ impl Part {
     #[inline(never)]
     fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let class = object.get_type();
-        let names_itself = class.getattr_opt(crate::once::text!(object.py(), "__cache_key__"))?;
-        Ok(if names_itself.is_some_and(|method| !method.is_none()) {
+        Ok(if has_cache_key(object.py(), class.as_type_ptr()) {
             Self::Named
         } else if is_enum(object.py(), class.as_type_ptr()) {
             Self::EnumMember

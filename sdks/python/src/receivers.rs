@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::ffi;
-use pyo3::prelude::*;
 
 use crate::guard::attached;
+use crate::types::has_cache_key;
 
 /// What is known of the classes of one method's objects: the version of the last one, and the answer in the lowest bit.
 #[derive(Default)]
@@ -35,14 +35,11 @@ impl Receivers {
     #[cold]
     unsafe fn look(&self, receiver: *mut ffi::PyObject) -> bool {
         attached(|py| {
-            // SAFETY: the receiver is alive.
-            let object = unsafe { Bound::from_borrowed_ptr(py, receiver) };
-            let class = object.get_type();
-            let method = class.getattr_opt(crate::once::text!(py, "__cache_key__"));
-            let by_identity =
-                !method.is_ok_and(|method| method.is_some_and(|method| !method.is_none()));
-            // SAFETY: alive. The lookup above has given the class a version, if it can have one.
-            let version = unsafe { version(class.as_type_ptr()) };
+            // SAFETY: alive. The lookup gives the class a version, if it can have one.
+            let (by_identity, version) = unsafe {
+                let class = ffi::Py_TYPE(receiver);
+                (!has_cache_key(py, class), version(class))
+            };
             let known = version << 1 | u64::from(by_identity);
             self.0.store(known, Ordering::Relaxed);
             by_identity

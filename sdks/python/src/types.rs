@@ -150,6 +150,27 @@ pub(crate) fn datetime_api(py: Python<'_>) -> PyResult<&'static ffi::PyDateTime_
     }
 }
 
+unsafe extern "C" {
+    /// What a class or one of its bases has under a name: a new reference where threads run at once, else a borrowed one.
+    #[cfg_attr(Py_GIL_DISABLED, link_name = "_PyType_LookupRef")]
+    fn _PyType_Lookup(
+        class: *mut ffi::PyTypeObject,
+        name: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+/// Whether instances of `class` say what their key is. Asked as the interpreter asks for its own special methods: the class
+/// of the class, which may answer to any name, has no say.
+pub(crate) fn has_cache_key(py: Python<'_>, class: *mut ffi::PyTypeObject) -> bool {
+    // SAFETY: a live type and a str; the lookup runs no code of others and leaves no exception.
+    unsafe {
+        let method = _PyType_Lookup(class, crate::once::text!(py, "__cache_key__").as_ptr());
+        #[cfg(Py_GIL_DISABLED)]
+        let _held = Bound::from_owned_ptr_or_opt(py, method);
+        !method.is_null() && method != ffi::Py_None()
+    }
+}
+
 /// Whether instances of `class` are members of an enumeration.
 pub(crate) fn is_enum(py: Python<'_>, class: *mut ffi::PyTypeObject) -> bool {
     // SAFETY: `class` is a live type, and so is its own type.

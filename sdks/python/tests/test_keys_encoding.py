@@ -273,6 +273,24 @@ def test_objects_that_name_themselves() -> None:
     assert not same_keys(Local(1), Local(2))
 
 
+def test_a_class_that_names_itself_does_not_name_its_objects() -> None:
+    class Meta(type):
+        def __cache_key__(cls) -> str:
+            return cls.__name__
+
+        def __getattr__(cls, name: str) -> Any:
+            return lambda *_: name
+
+    one: Any = Meta("One", (), {})
+    again: Any = Meta("One", (), {})
+    two: Any = Meta("Two", (), {})
+    assert same_keys(one, again)
+    assert not same_keys(one, two)
+    thing = one()
+    assert local_objects(thing) == [(thing, True)]
+    assert not same_keys(thing, one())
+
+
 def test_a_cache_key_that_fails_or_does_not_end() -> None:
     class Broken:
         def __cache_key__(self) -> Any:
