@@ -410,6 +410,21 @@ def test_hostile_keys_of_async_functions(kind: Any) -> None:
         function(kind(1, act))
 
 
+@KINDS
+def test_equal_keys_meet_while_they_load(kind: Any) -> None:
+    @cache.local
+    async def function(key: Any) -> int:
+        await asyncio.sleep(0)
+        return int(key.value)
+
+    async def main() -> None:
+        calls = (function(kind(number % 2, Act())) for number in range(8))
+        assert await asyncio.gather(*calls) == [0, 1] * 4
+
+    asyncio.run(main())
+    assert function.cache_info().loads == 2
+
+
 def test_a_function_that_key_gives_back_to_the_cache() -> None:
     act = Act()
 
