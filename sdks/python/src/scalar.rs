@@ -188,9 +188,17 @@ unsafe fn equal_objects(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
     }
 }
 
+/// By the type's own function: the general one takes a level of recursion, of which there may be none left.
 unsafe fn same(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
-    // SAFETY: the caller's.
-    unsafe { ffi::PyObject_RichCompareBool(a, b, ffi::Py_EQ) == 1 }
+    // SAFETY: the caller's. The answer is a new reference to one of two objects, or to none.
+    unsafe {
+        let Some(compare) = (*ffi::Py_TYPE(a)).tp_richcompare else {
+            return false;
+        };
+        let answer = compare(a, b, ffi::Py_EQ);
+        ffi::Py_XDECREF(answer);
+        answer == ffi::Py_True()
+    }
 }
 
 /// # Safety

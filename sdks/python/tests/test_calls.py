@@ -168,6 +168,44 @@ def test_recursion_without_end_is_an_error_and_not_a_crash(limit: int | None) ->
     assert len(errors) == 1
 
 
+@pytest.mark.parametrize("kind", ["plain", "async"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: "".join(["a ", "key"]), lambda: b"".join([b"a ", b"key"]), lambda: int("1" * 50)],
+    ids=["str", "bytes", "int"],
+)
+def test_a_hit_takes_no_level_of_recursion(make: Any, kind: str) -> None:
+    key, equal = make(), make()
+
+    @cache.local
+    def plain(x: Any) -> Any:
+        return x
+
+    @cache.local
+    async def coroutine(x: Any) -> Any:
+        return x
+
+    def at_depth(depth: int, call: Any) -> object:
+        if depth > 0:
+            return at_depth(depth - 1, call)
+        return call and call(equal)
+
+    function: Any = plain if kind == "plain" else coroutine
+    if kind == "plain":
+        function(key)
+    else:
+        with pytest.raises(StopIteration):
+            function(key).send(None)
+    assert key is not equal
+    depth = 0
+    with pytest.raises(RecursionError):
+        while True:
+            at_depth(depth, None)
+            depth += 1
+    at_depth(depth - 1, function)
+    assert function.cache_info()[:2] == (1, 1)
+
+
 def test_a_function_that_calls_itself_400_times() -> None:
     @cache
     def fib(n: int) -> int:
