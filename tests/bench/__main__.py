@@ -10,7 +10,7 @@ from typing import Any
 
 
 def _timing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=100, help="how often each contender's turn comes")
+    parser.add_argument("--rounds", type=int, default=30, help="how often each contender's turn comes in a process")
     parser.add_argument("--seconds", type=float, default=0.001, help="how long a turn is")
     parser.add_argument("--quick", action="store_true", help="few entries, for a look at whether it runs")
 
@@ -21,6 +21,8 @@ def _arguments() -> argparse.Namespace:
     run = commands.add_parser("run", help="measure, and write what came out")
     run.add_argument("out", type=Path)
     run.add_argument("--only", action="append", default=[], metavar="PATTERN", help="cases, `threads`, `memory`")
+    run.add_argument("--processes", type=int, default=5, help="how often each case is run")
+    run.add_argument("--commit", help="what was built")
     run.add_argument("--published", metavar="PYTHON", help="an interpreter that has the published package")
     _timing(run)
     report = commands.add_parser("report", help="write pages and plots from FOLDER/results")
@@ -38,6 +40,7 @@ def _arguments() -> argparse.Namespace:
     memory.add_argument("peer")
     memory.add_argument("entries", type=int)
     commands.add_parser("label", help="name of this interpreter in files")
+    commands.add_parser("commit", help="that this checkout is at, with + after it if it is not quite")
     commands.add_parser("versions", help="of the peers that are installed")
     return parser.parse_args()
 
@@ -45,7 +48,15 @@ def _arguments() -> argparse.Namespace:
 def _run(given: argparse.Namespace) -> None:
     from bench import run
 
-    plan = run.Plan(given.rounds, given.seconds, given.quick, tuple(given.only), given.published)
+    plan = run.Plan(
+        processes=given.processes,
+        rounds=given.rounds,
+        seconds=given.seconds,
+        quick=given.quick,
+        only=tuple(given.only),
+        published=given.published,
+        commit=given.commit,
+    )
     run.run(plan, given.out)
 
 
@@ -73,10 +84,10 @@ def main() -> None:
         from bench import hit_ratios
 
         hit_ratios.take(given.csv, given.folder)
-    elif given.command == "label":
+    elif given.command in ("label", "commit"):
         from bench import machine
 
-        print(machine.label())
+        print(machine.label() if given.command == "label" else machine.commit())
     else:
         json.dump(_answer(given), sys.stdout)
 

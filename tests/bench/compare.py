@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import server
 from bench.cases import CASES, Case
-from bench.measure import Contender, figures, interleave
+from bench.measure import Contender, interleave, measured
 from bench.peers import Peer, Setting, peers
 
 QUICK = 5_000
@@ -57,7 +57,7 @@ def missing(found: list[Contender]) -> dict[str, str]:
 
 
 def run(name: str, rounds: int, seconds: float, published: bool, quick: bool) -> dict[str, Any]:
-    """What came out, as it is written down."""
+    """What each took in this process, and why some took no part."""
     case = CASES[name]
     entries = min(case.entries, QUICK) if quick else case.entries
     with ExitStack() as stack:
@@ -69,13 +69,7 @@ def run(name: str, rounds: int, seconds: float, published: bool, quick: bool) ->
         found, failed = contenders(case, Setting(case.size(entries), url), entries, published)
         failed.update(interleave(found, rounds, seconds))
         failed.update(missing(found))
-        return {
-            "title": case.title,
-            "entries": entries,
-            "reference": case.reference,
-            "results": figures(found, case.reference),
-            "failed": failed,
-        }
+        return {"entries": entries, "measured": measured(found), "failed": failed}
 
 
 def _memory() -> str | None:

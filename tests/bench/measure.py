@@ -18,6 +18,7 @@ from typing import Any
 UNROLLED = 10
 Turns = Iterable[Any]
 Ten = tuple[Any, ...]
+Measured = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -125,21 +126,39 @@ def _calls(timer: Timer, seconds: float) -> int:
     return max(UNROLLED, int(seconds * 1e9 / each))
 
 
-def figures(contenders: Sequence[Contender], reference: str) -> list[dict[str, Any]]:
-    """Minimum and median of each, and their ratios to those of the reference."""
-    (base,) = [contender for contender in contenders if contender.name == reference]
-    least, middle = min(base.nanoseconds), median(base.nanoseconds)
+def measured(contenders: Sequence[Contender]) -> list[Measured]:
+    """What each took, as it goes from process to process."""
     return [
         {
             "contender": contender.name,
             "settings": contender.settings,
-            "minimum": round(min(contender.nanoseconds), 2),
-            "median": round(median(contender.nanoseconds), 2),
-            "ratio_of_minima": round(min(contender.nanoseconds) / least, 4),
-            "ratio_of_medians": round(median(contender.nanoseconds) / middle, 4),
             "calls": contender.calls,
-            "missed": round(contender.missed / (contender.calls * len(contender.nanoseconds)), 6),
+            "nanoseconds": [round(each, 3) for each in contender.nanoseconds],
         }
         for contender in contenders
         if contender.nanoseconds
+    ]
+
+
+def figures(runs: Sequence[Sequence[Measured]], reference: str) -> list[dict[str, Any]]:
+    """Minimum and median of each over the rounds of all runs, and their ratios to those of the reference."""
+    rounds: dict[str, list[float]] = {}
+    last: dict[str, Measured] = {}
+    for run in runs:
+        for entry in run:
+            rounds.setdefault(entry["contender"], []).extend(entry["nanoseconds"])
+            last[entry["contender"]] = entry
+    least, middle = min(rounds[reference]), median(rounds[reference])
+    return [
+        {
+            "contender": name,
+            "settings": last[name]["settings"],
+            "minimum": round(min(taken), 2),
+            "median": round(median(taken), 2),
+            "ratio_of_minima": round(min(taken) / least, 4),
+            "ratio_of_medians": round(median(taken) / middle, 4),
+            "rounds": len(taken),
+            "calls": last[name]["calls"],
+        }
+        for name, taken in rounds.items()
     ]

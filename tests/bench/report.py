@@ -90,7 +90,10 @@ def _facts(result: Result) -> str:
         ["compiled with", f"`{_no_paths(interpreter['compiled_with'])}`"],
         ["versions", versions(result)],
         ["built by, beside", f"{machine['rust']}; {machine['redis'].split(' sha=')[0]}"],
-        ["rounds", f"{plan['rounds']}, of {plan['seconds'] * 1000:g} ms for each; {plan['took']} s in all"],
+        [
+            "rounds",
+            f"{plan['processes']} processes of {plan['rounds']}, {plan['seconds'] * 1000:g} ms each; {plan['took']} s in all",
+        ],
         ["date and commit", f"{result['date']}, {result['commit']}"],
     ]
     return table(["", ""], rows)
@@ -221,7 +224,9 @@ METHOD = """## How it is measured
 
 - Each comparison runs in a process of its own, which all contenders share, in turns: round after round, a millisecond each.
   What else the machine does falls on all of them. The published cachekit has the same import name, so it runs in a process
-  beside `lru_cache`, and its ratios are to that one.
+  beside the reference, and its ratios are to what that takes there.
+- Where code and objects lie in memory differs from process to process, and moves a hit by some nanoseconds: each comparison is
+  run in several, and their rounds are taken together. Caches of 100 000 entries and more take long to fill, and have one.
 - A turn is a loop over ten calls, compiled for each contender by itself; the loop's own time is left in. The garbage collector
   is off meanwhile.
 - The ratio of the least times is what goals are judged by: interruptions only ever add. That of the medians stands beside it.

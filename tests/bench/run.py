@@ -16,28 +16,40 @@ from typing import Any
 from bench import machine, memory
 from bench.cases import CASES
 from bench.compare import installed
+from bench.measure import figures
+from bench.peers import peers
 
-SEPARATE = {"memory", "threads"}
+MANY = 100_000
+"""Entries from which on a case has one process, since it takes longer to fill the caches than to measure them."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """How to measure."""
 
+    processes: int
     rounds: int
     seconds: float
     quick: bool
     only: tuple[str, ...]
     published: str | None
     """An interpreter that has the published package."""
+    commit: str | None
+    """What was built, where that was not only now."""
 
     def wants(self, name: str) -> bool:
         """Whether a name was asked for."""
         return not self.only or any(fnmatch(name, pattern) for pattern in self.only)
 
-    def options(self) -> list[str]:
-        """The same for a process of one comparison."""
-        return ["--rounds", str(self.rounds), "--seconds", str(self.seconds), *(["--quick"] if self.quick else [])]
+    def options(self, times: int = 1) -> list[str]:
+        """The same for a process of one comparison that has so many times the rounds."""
+        return [
+            "--rounds",
+            str(self.rounds * times),
+            "--seconds",
+            str(self.seconds),
+            *(["--quick"] if self.quick else []),
+        ]
 
 
 def _bench(python: str, *arguments: str) -> Any:
@@ -56,14 +68,28 @@ def _bench(python: str, *arguments: str) -> Any:
 
 
 def _case(name: str, plan: Plan) -> dict[str, Any]:
-    result: dict[str, Any] = _bench(sys.executable, "case", name, *plan.options())
-    if plan.published:
-        other = _bench(plan.published, "case", name, "--published", *plan.options())
-        known = {entry["contender"] for entry in result["results"]}
-        # Beside the reference in its own process, which its ratios are to.
-        result["results"] += [entry for entry in other["results"] if entry["contender"] not in known]
-        result["failed"].update(other["failed"])
-    return result
+    case = CASES[name]
+    # Where code and objects lie is another in each process, and moves a hit by some nanoseconds for as long as it lives.
+    times = plan.processes if case.entries < MANY else 1
+    options = plan.options(plan.processes // times)
+    runs = [_bench(sys.executable, "case", name, *options) for _ in range(times)]
+    results = figures([run["measured"] for run in runs], case.reference)
+    failed = {contender: why for run in runs for contender, why in run["failed"].items()}
+    if plan.published and any(peer.published for peer in peers(case.needs, published=True)):
+        others = [_bench(plan.published, "case", name, "--published", *options) for _ in range(times)]
+        known = {entry["contender"] for entry in results}
+        beside = figures([run["measured"] for run in others], case.reference)
+        # Their ratios are to the reference in their own processes.
+        results += [entry for entry in beside if entry["contender"] not in known]
+        failed.update({contender: why for run in others for contender, why in run["failed"].items()})
+    results = [entry for entry in results if entry["contender"] not in failed]
+    return {
+        "title": case.title,
+        "entries": runs[0]["entries"],
+        "reference": case.reference,
+        "results": results,
+        "failed": failed,
+    }
 
 
 def _memory(plan: Plan) -> dict[str, Any]:
@@ -79,15 +105,14 @@ def _say(text: str, since: float) -> None:
 def run(plan: Plan, out: Path) -> None:
     """Measures what the plan wants and writes it as JSON."""
     since = time.monotonic()
-    # At the beginning: who edits meanwhile does not change what is measured.
-    commit, load = machine.commit(), os.getloadavg()[0]
+    commit, load = plan.commit or machine.commit(), os.getloadavg()[0]
     cases: dict[str, Any] = {}
     for name in _wanted(CASES, plan):
         cases[name] = _case(name, plan)
         _say(name, since)
     separate: dict[str, Any] = {}
     if plan.wants("threads"):
-        separate["threads"] = _bench(sys.executable, "threads", *plan.options())
+        separate["threads"] = _bench(sys.executable, "threads", *plan.options(2))
         _say("threads", since)
     if plan.wants("memory"):
         separate["memory"] = _memory(plan)
@@ -102,6 +127,7 @@ def run(plan: Plan, out: Path) -> None:
         "interpreter": machine.interpreter(),
         "versions": versions,
         "plan": {
+            "processes": plan.processes,
             "rounds": plan.rounds,
             "seconds": plan.seconds,
             "quick": plan.quick,

@@ -7,7 +7,7 @@
 #   --only CASE            one case, or some by a pattern, or `threads` or `memory`; may be given again; with --out
 #   --trace FILE           a trace for the hit ratios beside those that are made, one key a line; may be given again
 #   --report               measure nothing, write the pages anew
-#   whatever else          goes to `python -m bench run`: --rounds N, --seconds N
+#   whatever else          goes to `python -m bench run`: --processes N, --rounds N, --seconds N
 #
 # Builds the release wheel of this checkout, and installs it with its peers into environments under $CACHEKIT_WORK/bench.
 # Needs what tests/run.sh needs, and redis-server. Nothing else should run on the machine meanwhile.
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
         --out) out=$2 && shift ;;
         --trace) traces+=(--trace "$(realpath "$2")") && shift ;;
         --report) measure= ;;
-        --quick) partly=yes && options+=(--quick --rounds 5 --seconds 0.0005) ;;
+        --quick) partly=yes && options+=(--quick --processes 2 --rounds 3 --seconds 0.0005) ;;
         --only) partly=yes && options+=(--only "$2") && shift ;;
         *) options+=("$1") ;;
     esac
@@ -111,6 +111,8 @@ command -v redis-server >/dev/null || need 'redis-server to measure with: instal
 plots=$(environment plots python3)
 install "$plots" 'matplotlib>=3.9' || echo 'no plots: there is no matplotlib for python3'
 if [ "$measure" ]; then
+    # Before anything is built: who edits meanwhile does not change what is measured.
+    options+=(--commit "$(bench python3 commit)")
     target_of_this_checkout
     maturin=$(dirname "$(environment build python3)")/maturin
     install "$(dirname "$maturin")/python" 'maturin>=1.9,<2'

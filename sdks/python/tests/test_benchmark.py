@@ -19,7 +19,7 @@ sys.path.insert(0, str(TESTS))
 from bench import goals, hit_ratios, machine  # noqa: E402
 from bench.cases import CASES  # noqa: E402
 from bench.compare import missing  # noqa: E402
-from bench.measure import Call, Contender, figures, interleave  # noqa: E402
+from bench.measure import Call, Contender, figures, interleave, measured  # noqa: E402
 
 
 def bench(*arguments: object) -> None:
@@ -44,7 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if REDIS is None:
         pytest.skip("redis-server is not installed")
     folder = tmp_path_factory.mktemp("benchmarks")
-    bench("run", results(folder), "--quick", "--rounds", 2, "--seconds", 0.0001)
+    bench("run", results(folder), "--quick", "--processes", 1, "--rounds", 2, "--seconds", 0.0001)
     bench("report", folder)
     return folder
 
@@ -136,7 +136,17 @@ def test_what_passes_for_a_hit_and_is_none_takes_no_part() -> None:
     assert interleave([cached, calling], rounds=3, seconds=0.0001) == {}
     assert calling.missed == 3 * (calling.calls // 10) * 10
     assert set(missing([cached, calling])) == {"calls"}
-    assert [entry["contender"] for entry in figures([cached, calling], "caches")] == ["caches"]
+    assert [entry["contender"] for entry in figures([measured([cached, calling])], "caches")] == ["caches"]
+
+
+def test_the_rounds_of_all_processes_count() -> None:
+    def process(reference: list[float], other: list[float]) -> list[dict[str, Any]]:
+        both = {"reference": reference, "other": other}
+        return [{"contender": name, "settings": "", "calls": 10, "nanoseconds": taken} for name, taken in both.items()]
+
+    _, other = figures([process([20, 30, 40], [11, 12, 13]), process([10, 50, 60], [90, 91, 92])], "reference")
+    assert (other["minimum"], other["median"], other["rounds"]) == (11, 51.5, 6)
+    assert (other["ratio_of_minima"], other["ratio_of_medians"]) == (1.1, round(51.5 / 35, 4))
 
 
 def test_a_contender_that_raises_is_named_and_the_others_go_on() -> None:
@@ -146,7 +156,7 @@ def test_a_contender_that_raises_is_named_and_the_others_go_on() -> None:
     able = Contender("able", "", Call("f()", {"f": int}))
     unable = Contender("unable", "", Call("f()", {"f": broken}))
     assert interleave([unable, able], rounds=2, seconds=0.0001) == {"unable": "LookupError: no"}
-    assert [entry["contender"] for entry in figures([unable, able], "able")] == ["able"]
+    assert [entry["contender"] for entry in figures([measured([unable, able])], "able")] == ["able"]
 
 
 def test_contenders_take_turns_and_keys_go_on_where_they_ended() -> None:
