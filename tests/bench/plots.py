@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 def _save(path: Path, figure: Any, caption: str) -> None:
     from matplotlib import pyplot
 
-    figure.supxlabel(caption, fontsize=6, color="0.4")
+    width = int(figure.get_figwidth() * 18)
+    lines = [part for line in caption.splitlines() for part in textwrap.wrap(line, width)]
+    figure.supxlabel("\n".join(lines), fontsize=6, color="0.4")
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from itertools import count
@@ -16,7 +17,7 @@ from support import REDIS, environment
 TESTS = Path(__file__).resolve().parents[3] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from bench import goals, hit_ratios, machine  # noqa: E402
+from bench import goals, hit_ratios, machine, report  # noqa: E402
 from bench.cases import CASES  # noqa: E402
 from bench.compare import missing  # noqa: E402
 from bench.measure import Call, Contender, figures, interleave, measured  # noqa: E402
@@ -178,3 +179,23 @@ def test_contenders_take_turns_and_keys_go_on_where_they_ended() -> None:
     blocks = [who for at, (who, _) in enumerate(seen) if at == 0 or seen[at - 1][0] != who]
     # Each is tried by itself first.
     assert blocks == ["a", "b"] + ["a", "b"] * 3
+
+
+def test_the_pages_say_what_their_results_do() -> None:
+    folder = TESTS.parent / "docs" / "benchmarks"
+    pages = report.pages(folder)
+    assert "README.md" in pages
+    assert {path.name: path.read_text() for path in folder.glob("*.md")} == pages
+    plots = {f"plots/{path.name}" for path in folder.glob("plots/*.svg")}
+    shown = {plot for text in pages.values() for plot in re.findall(r"\]\((plots/[^)]+)\)", text)}
+    assert shown == plots
+
+
+def test_results_are_of_whole_runs_of_what_was_committed() -> None:
+    results, _ = report.read(TESTS.parent / "docs" / "benchmarks")
+    for label, result in results.items():
+        assert result["interpreter"]["label"] == label
+        assert not result["plan"]["quick"], label
+        assert list(result["cases"]) == list(CASES), label
+        assert {"threads", "memory"} <= set(result), label
+        assert not result["commit"].endswith("+"), f"{label}: what was measured is no commit"
