@@ -17,10 +17,11 @@ use crate::event_loop;
 use crate::function::{CachedFunction, CallArgs, Operation};
 use crate::guard::attached;
 use crate::load::{Answer, Raised, answer};
-use crate::local::{Shelf, Value};
+use crate::local::Shelf;
 use crate::lookup::Located;
 use crate::operations::{done, peeked, removed};
 use crate::remote::FunctionRemote;
+use crate::stored::Value;
 use crate::tiers::{Core, Entry, Tiers};
 
 /// The cache of a function as the tasks of one loop use it.

@@ -12,7 +12,7 @@ use crate::decode::{DecodeFailure, decode_value};
 use crate::ending;
 use crate::guard::attached;
 use crate::kept::{Rules, Storage};
-use crate::local::Value;
+use crate::stored::Value;
 
 /// The native encoding.
 pub(crate) struct Native {

@@ -17,8 +17,8 @@ use crate::ending;
 use crate::function::{CachedFunction, KeptArgs};
 use crate::guard::attached;
 use crate::load::Raised;
-use crate::local::Value;
 use crate::shared::Guarded;
+use crate::stored::Value;
 use crate::tiers::Tiers;
 
 /// What goes into a suspended coroutine.

@@ -46,6 +46,7 @@ mod scalar;
 mod settings;
 mod shared;
 mod steps;
+mod stored;
 mod sweeper;
 mod temporal;
 mod tiers;

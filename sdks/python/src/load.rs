@@ -18,8 +18,8 @@ use crate::ending;
 use crate::errors;
 use crate::guard::attached;
 use crate::lazy::RAISED;
-use crate::local::{Share, Value};
 use crate::remote::Signals;
+use crate::stored::{Share, Value};
 
 /// What the user's function raised.
 pub(crate) struct Raised {

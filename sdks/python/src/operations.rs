@@ -13,10 +13,10 @@ use crate::arguments::Receiver;
 use crate::function::{CallArgs, Operation};
 use crate::lazy::INSPECT;
 use crate::load::run;
-use crate::local::Value;
 use crate::lookup::Located;
 use crate::ready::ready;
 use crate::remote::FunctionRemote;
+use crate::stored::Value;
 use crate::tiers::{Core, Entry, Tiers};
 use crate::{async_calls, errors};
 

@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use crate::ending;
 use crate::guard::attached;
 use crate::key::{Encoded, Form, Key, Opaque};
-use crate::local::Share;
 use crate::scalar::equal;
+use crate::stored::Share;
 
 /// The bits that an address has to spare.
 const SPARE: usize = 0b111;

@@ -20,8 +20,8 @@ use crate::guard;
 use crate::isolate::is_atom;
 use crate::key::Key;
 use crate::load::{self, Raised};
-use crate::local::{Share, Value};
 use crate::packed::Packed;
+use crate::stored::{Share, Value};
 use crate::tiers::{CONFIGURATION, Tiers};
 use crate::unjoined::Note;
 

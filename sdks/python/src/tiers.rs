@@ -24,7 +24,7 @@ use crate::function::CallArgs;
 use crate::guard::attached;
 use crate::kept::{Rules, Storage};
 use crate::load::{Answer, Level, Raised, answer, check_stack, run};
-use crate::local::{CallKey, Local, Share, Shelf, Value, cannot_be_weak};
+use crate::local::{CallKey, Local, Shelf, cannot_be_weak};
 use crate::lookup::{BoundCall, InUse, Keyless, Located};
 use crate::notices::{Board, Notices};
 use crate::quick::Alone;
@@ -33,6 +33,7 @@ use crate::receivers::Receivers;
 use crate::remote::FunctionRemote;
 use crate::settings::Settings;
 use crate::shared::Guarded;
+use crate::stored::{Share, Value};
 use crate::types::is_built_in_iterator;
 use crate::{async_calls, errors};
 

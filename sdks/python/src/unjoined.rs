@@ -11,9 +11,9 @@ use cachekit_runtime::flight;
 
 use crate::key::Key;
 use crate::load::Raised;
-use crate::local::Value;
 use crate::packed::Packed;
 use crate::shared::Guarded;
+use crate::stored::Value;
 
 /// The duty to give those who wait a result.
 pub(crate) type Lead = flight::Lead<Value, Raised>;
