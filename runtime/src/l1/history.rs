@@ -6,6 +6,7 @@
 //! nor when, and counts one for the other.
 
 use std::fmt;
+use std::hint::black_box;
 
 use super::trend::TURN;
 
@@ -99,8 +100,18 @@ impl History {
     }
 
     fn bucket(&mut self, hash: u32) -> &mut Bucket {
-        let at = (u64::from(hash) * self.buckets.len() as u64) >> 32;
-        &mut self.buckets[at as usize]
+        let at = self.place(hash);
+        &mut self.buckets[at]
+    }
+
+    fn place(&self, hash: u32) -> usize {
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    /// Has what is known of `hash` come near.
+    #[inline]
+    pub(super) fn foresee(&self, hash: u32) {
+        black_box(self.buckets.get(self.place(hash)).map(|bucket| bucket.0[0]));
     }
 
     /// Whether nothing has left.

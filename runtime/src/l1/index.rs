@@ -7,6 +7,8 @@
 //! not here ends at the first larger one (Amble and Knuth, "Ordered hash tables", The Computer Journal 1974). Removal moves
 //! cells back, so there are no tombstones to clean up.
 
+use std::hint::black_box;
+
 use super::table::NIL;
 
 /// Neither a slot nor a hash, and larger than all cells that are.
@@ -61,6 +63,12 @@ impl Index {
             cell = *cells.next()?;
         }
         None
+    }
+
+    /// Has the cells of `hash` come near.
+    #[inline]
+    pub(super) fn foresee(&self, hash: u32) {
+        black_box(self.cells.get(self.place(hash)));
     }
 
     /// Adds a slot that is not in it.

@@ -105,6 +105,18 @@ impl Queues {
         self.window.entries + self.main.entries
     }
 
+    /// Has what is known of `hash` come near.
+    #[inline]
+    pub(super) fn foresee(&self, hash: u32) {
+        self.history.foresee(hash);
+    }
+
+    /// The entry that leaves next, as a rule.
+    #[inline]
+    pub(super) fn next_to_leave(&self) -> Option<u32> {
+        (self.window.tail != NIL).then_some(self.window.tail)
+    }
+
     /// Notes a use.
     #[inline]
     pub(super) fn touch(&mut self, meta: &mut Meta) {

@@ -206,6 +206,20 @@ impl<K, V> Table<K, V> {
             .map(|(key, value)| (key, value))
     }
 
+    /// Has the memory come near that the insertion of something new with `hash` will need, while its value is computed.
+    #[inline]
+    pub fn foresee(&self, hash: u64) {
+        self.queues.foresee(hash as u32);
+        if self.free == NIL
+            && self.entries.len() as u64 >= self.limits.max_entries
+            && let Some(next) = self.queues.next_to_leave()
+        {
+            let hash = self.entries[next as usize].hash;
+            self.index.foresee(hash);
+            self.queues.foresee(hash);
+        }
+    }
+
     /// Puts `item` in, in place of an entry whose key is the `same`, and evicts others until it fits. `hash` and `same` are
     /// as for [`Table::find`].
     ///
@@ -251,16 +265,13 @@ impl<K, V> Table<K, V> {
             self.sweep(now, SWEPT);
         }
         self.make_room(1, weight, now, NIL);
-        let entry = Entry {
-            hash,
-            expires,
-            meta: Meta::new(weight),
-            newer: NIL,
-            older: NIL,
-            filed: UNFILED,
-            pair: Some((key, value)),
-        };
-        let slot = self.occupy(entry);
+        let slot = self.occupy();
+        let entry = &mut self.entries[slot as usize];
+        // Field by field, and not as one value: that would be put together elsewhere and moved, with a wait in between.
+        entry.hash = hash;
+        entry.expires = expires;
+        entry.meta = Meta::new(weight);
+        entry.pair = Some((key, value));
         self.queues.enter(&mut self.entries, slot, hash);
         self.index.insert(hash, slot);
         self.file(slot, now);
@@ -422,25 +433,35 @@ impl<K, V> Table<K, V> {
         entry.pair.take()
     }
 
-    fn occupy(&mut self, entry: Entry<K, V>) -> u32 {
+    /// A slot without an entry.
+    #[inline]
+    fn occupy(&mut self) -> u32 {
         if self.free == NIL {
-            let len = self.entries.len();
-            if len == self.entries.capacity() {
-                // Doubled, but not past what it may hold.
-                let most = self.limits.max_entries as usize - len;
-                self.entries.reserve_exact(len.max(4).min(most));
-            }
-            self.entries.push(entry);
-            return (self.entries.len() - 1) as u32;
+            return self.add_slot();
         }
         let slot = self.free;
-        let place = &mut self.entries[slot as usize];
-        self.free = place.older;
-        *place = Entry {
-            filed: place.filed,
-            ..entry
-        };
+        self.free = self.entries[slot as usize].older;
         slot
+    }
+
+    #[cold]
+    fn add_slot(&mut self) -> u32 {
+        let len = self.entries.len();
+        if len == self.entries.capacity() {
+            // Doubled, but not past what it may hold.
+            let most = self.limits.max_entries as usize - len;
+            self.entries.reserve_exact(len.max(4).min(most));
+        }
+        self.entries.push(Entry {
+            hash: 0,
+            expires: NEVER,
+            meta: Meta::new(0),
+            newer: NIL,
+            older: NIL,
+            filed: UNFILED,
+            pair: None,
+        });
+        len as u32
     }
 }
 

@@ -267,6 +267,12 @@ impl Local {
         Ok(())
     }
 
+    /// Has the memory come near that storing something new will need.
+    #[inline]
+    pub(crate) fn foresee(&self, hash: u64) {
+        self.table.with(|table| table.foresee(hash));
+    }
+
     /// Whether entries of `receiver` die with it, or need not.
     #[inline]
     pub(crate) fn may_keep(&self, receiver: usize) -> bool {

@@ -91,6 +91,7 @@ pub(crate) unsafe fn load(
     let key = unsafe { Key::plain(Python::assume_attached(), receiver, parts) }.ok()?;
     let noted = local.unjoined.note(hash, Packed::new(key));
     tiers.counters.alone.add_one();
+    local.foresee(hash);
     let begun = (tiers.options.monitoring == Monitoring::Full).then(|| SystemClock.now());
     // SAFETY: as the interpreter gave them.
     let result =
