@@ -15,6 +15,10 @@ pub(super) const TURN: u64 = 16;
 /// What an insertion is worth of a hit, as a fraction.
 const SINKS: i64 = 16;
 
+/// What to add to the time since an entry left, in parts of a turnover: the window in which it was before, and two for the
+/// chance in that time. Too few rather than too many are taken for what LRU would have had.
+const UNSEEN: u64 = 3;
+
 /// Turnovers in which counts lose half.
 const EPOCH: u64 = 10;
 
@@ -84,7 +88,7 @@ impl Trend {
             return;
         }
         let (turn, insertions) = self.last;
-        let has_lru = ago.is_some_and(|ago| ago * turn < TURN * insertions);
+        let has_lru = ago.is_some_and(|ago| (ago + UNSEEN) * turn < TURN * insertions);
         let gain = SINKS * (i64::from(has_lru) - late.min(population).cast_signed());
         self.balance = (self.balance + gain - 1).clamp(-2 * room, room);
     }
