@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import itertools
 import sys
@@ -133,6 +134,44 @@ def hit_that_is_copied() -> tuple[Work, list[Any]]:
             function(1)["more"] = []
 
     return work, [text, function]
+
+
+@calls(10_000)
+def hit_that_is_copied_by_its_kind() -> tuple[Work, list[Any]]:
+    @dataclasses.dataclass
+    class Record:
+        text: str
+        items: list[Any]
+
+    class Thing:
+        pass
+
+    text, thing = "a text " * 9, Thing()
+
+    @cache(backend=None)
+    def record(x: int) -> Record:
+        return Record(text, [Record(text, [])])
+
+    @cache(backend=None, isolation="sealed")
+    def sealed(x: int) -> list[Any]:
+        return [{"a": "text"}]
+
+    @cache(backend=None, immutable=(Thing,))
+    def immutable(x: int) -> list[Any]:
+        return [thing]
+
+    @cache(backend=None, copy=lambda value: [*value])
+    def copied(x: int) -> list[Any]:
+        return [thing, Thing]
+
+    def work(times: int) -> None:
+        for _ in range(times // 4):
+            record(1).items.append(thing)
+            sealed(1).append(thing)
+            immutable(1).append(thing)
+            copied(1).append(thing)
+
+    return work, [text, thing, Thing, Record, record, sealed, immutable, copied]
 
 
 @calls(10_000)
