@@ -1,7 +1,7 @@
 //! Locks that survive `fork`, and the hooks that make them do so.
 //!
 //! Python web servers fork after import, and another thread may hold any of our locks at that moment. So every critical
-//! section of this crate also holds one process-wide gate for reading, and the fork hook takes it for writing: the child
+//! section of this crate also holds a process-wide gate for reading, and the fork hook takes it for writing: the child
 //! starts with no section entered. `std`'s locks are used because on Linux they are one word each, with no table of
 //! parked threads that could itself be locked in the child.
 //!
@@ -9,12 +9,26 @@
 //! of user values).
 
 use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 #[cfg(test)]
 pub(crate) mod schedules;
 
-static GATE: RwLock<()> = RwLock::new(());
+/// Parts of the gate: threads that enter by different ones touch no memory in common.
+const PARTS: usize = 16;
+
+#[repr(align(128))]
+struct Part(RwLock<()>);
+
+static GATE: [Part; PARTS] = [const { Part(RwLock::new(())) }; PARTS];
+
+thread_local! {
+    static PART: usize = {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed) % PARTS
+    };
+}
 
 /// Runs a critical section that foreign locks make (a metrics registry's, say), safe against a fork meanwhile.
 pub fn critical<T>(section: impl FnOnce() -> T) -> T {
@@ -23,7 +37,9 @@ pub fn critical<T>(section: impl FnOnce() -> T) -> T {
 }
 
 fn enter() -> RwLockReadGuard<'static, ()> {
-    GATE.read().unwrap_or_else(PoisonError::into_inner)
+    // While the thread's locals are torn down any part will do.
+    let part = PART.try_with(|part| *part).unwrap_or(0);
+    GATE[part].0.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A mutual exclusion lock whose sections no fork can interrupt.
@@ -63,30 +79,39 @@ pub fn reset_after_fork(target: Weak<dyn ForkReset>) {
     });
 }
 
-struct Held(UnsafeCell<Option<RwLockWriteGuard<'static, ()>>>);
+struct Held(UnsafeCell<[Option<RwLockWriteGuard<'static, ()>>; PARTS]>);
 
 // SAFETY: only the thread that holds `GATE` for writing touches the cell, and no two threads do at once.
 unsafe impl Sync for Held {}
 
-static HELD: Held = Held(UnsafeCell::new(None));
+static HELD: Held = Held(UnsafeCell::new([const { None }; PARTS]));
 
 /// To be called before `fork`, in the thread that forks. Waits until every critical section has ended.
 pub fn before_fork() {
-    let guard = GATE.write().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: this thread holds the gate for writing.
-    unsafe { *HELD.0.get() = Some(guard) };
+    // In order: of two threads that fork at once, one has the first part and then all.
+    for (at, part) in GATE.iter().enumerate() {
+        let guard = part.0.write().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: whoever holds the first part for writing is the only one here.
+        unsafe { (*HELD.0.get())[at] = Some(guard) };
+    }
+}
+
+fn open() {
+    // From the last part on: whoever gets the first one finds the others empty.
+    for at in (0..PARTS).rev() {
+        // SAFETY: this thread holds the gate for writing since `before_fork`.
+        drop(unsafe { (*HELD.0.get())[at].take() });
+    }
 }
 
 /// To be called after `fork` in the parent, in the thread that forked.
 pub fn after_fork_in_parent() {
-    // SAFETY: this thread holds the gate for writing since `before_fork`.
-    drop(unsafe { (*HELD.0.get()).take() });
+    open();
 }
 
 /// To be called after `fork` in the child. Opens the gate and resets what threads that no longer exist were using.
 pub fn after_fork_in_child() {
-    // SAFETY: the child's only thread is the one that called `before_fork`.
-    drop(unsafe { (*HELD.0.get()).take() });
+    open();
     let targets = RESETS.with(|resets| resets.clone());
     for target in targets.iter().filter_map(Weak::upgrade) {
         target.reset_after_fork();

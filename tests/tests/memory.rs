@@ -62,16 +62,16 @@ fn bytes_per_entry(entries: u64, max_entries: u64, expires: Option<Instant>) -> 
 
 /// One test, since what others allocate meanwhile would be counted too.
 #[test]
-fn an_entry_takes_a_cache_line_with_all_that_belongs_to_it() {
-    // 48 the entry, 4 what is remembered of those that left; the rest is the index, which is up to seven eighths full.
+fn an_entry_takes_little_more_than_a_cache_line_with_all_that_belongs_to_it() {
+    // 48 the entry, 4 what is remembered of those that left, 16 the index, which is half full.
     for full in [7000, 1_000_000] {
         let bytes = bytes_per_entry(full, full, None);
-        assert!(bytes <= 64.0, "{bytes} bytes");
+        assert!(bytes <= 68.5, "{bytes} bytes");
         // One that expires is filed.
         let bytes = bytes_per_entry(full, full, Some(Instant::from_nanos(1 << 40)));
-        assert!(bytes <= 70.0, "{bytes} bytes");
+        assert!(bytes <= 74.5, "{bytes} bytes");
     }
     // A table that may grow has no more than twice the room.
     let growing = bytes_per_entry(110_000, u64::MAX, None);
-    assert!(growing <= 108.0, "{growing} bytes");
+    assert!(growing <= 123.0, "{growing} bytes");
 }

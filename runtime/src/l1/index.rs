@@ -2,7 +2,8 @@
 //!
 //! A cell holds a hash and a slot, so a lookup reads one cache line here and goes to an entry only when 32 bits agree. Where
 //! a hash belongs is its share of the range (Lemire, "Fast random integer generation in an interval", 2019), so the
-//! number of cells need not be a power of two: a full cache takes two cells for an entry, where doubling would take up to four. That share grows with the hash, so all cells can be kept in the order of their hashes, and a lookup of what is
+//! number of cells need not be a power of two: a full cache takes two cells for an entry, where doubling would take up to
+//! four. That share grows with the hash, so all cells can be kept in the order of their hashes, and a lookup of what is
 //! not here ends at the first larger one (Amble and Knuth, "Ordered hash tables", The Computer Journal 1974). Removal moves
 //! cells back, so there are no tombstones to clean up.
 

@@ -10,6 +10,7 @@ use crate::random::Random;
 mod expiry;
 mod hit_ratio;
 mod policy;
+mod schedules;
 mod trend;
 
 const NOW: Instant = Instant::from_nanos(0);

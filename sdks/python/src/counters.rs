@@ -16,38 +16,77 @@ use crate::local::Local;
 /// One number.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
-    total: AtomicU64,
+    total: Total,
     began: AtomicU64,
     reported: AtomicU64,
 }
 
+/// What was counted so far. The interpreter's lock is held while one counts, so nobody else does between reading and writing.
+#[cfg(not(Py_GIL_DISABLED))]
+#[derive(Debug, Default)]
+struct Total(AtomicU64);
+
+#[cfg(not(Py_GIL_DISABLED))]
+impl Total {
+    #[inline(always)]
+    fn add_one(&self) {
+        self.0.store(self.get() + 1, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was counted so far, in parts: threads that count at once do so in different ones.
+#[cfg(Py_GIL_DISABLED)]
+#[derive(Debug, Default)]
+struct Total([Part; 16]);
+
+#[cfg(Py_GIL_DISABLED)]
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Part(AtomicU64);
+
+#[cfg(Py_GIL_DISABLED)]
+impl Total {
+    fn add_one(&self) {
+        let Self(parts) = self;
+        let thread = cachekit_runtime::driver::current_thread() as usize;
+        parts[thread % parts.len()]
+            .0
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0
+            .iter()
+            .map(|part| part.0.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
 impl Counter {
     /// Counts one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn add_one(&self) {
-        if cfg!(Py_GIL_DISABLED) {
-            self.total.fetch_add(1, Ordering::Relaxed);
-        } else {
-            // The interpreter's lock is held, so nobody else counts between the two.
-            self.total
-                .store(self.total.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        }
+        self.total.add_one();
     }
 
     /// What was counted since the owner began.
     pub(crate) fn value(&self) -> u64 {
         self.total
-            .load(Ordering::Relaxed)
+            .get()
             .saturating_sub(self.began.load(Ordering::Relaxed))
     }
 
     fn restart(&self) {
-        self.began
-            .store(self.total.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.began.store(self.total.get(), Ordering::Relaxed);
     }
 
     fn unreported(&self) -> u64 {
-        let total = self.total.load(Ordering::Relaxed);
+        let total = self.total.get();
         total.saturating_sub(self.reported.swap(total, Ordering::Relaxed))
     }
 }

@@ -224,3 +224,17 @@ pub(crate) fn is_garbage(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is alive, and no other thread runs while its finaliser does.
     unsafe { (*object.as_ptr()).ob_gc_bits & UNREACHABLE != 0 }
 }
+
+/// Has threads that call `object` at once not count their references to it in one place, on interpreters where they would.
+#[cfg(Py_GIL_DISABLED)]
+pub(crate) fn count_lazily(object: &Bound<'_, PyAny>) {
+    unsafe extern "C" {
+        fn PyUnstable_Object_EnableDeferredRefcount(object: *mut ffi::PyObject) -> c_int;
+    }
+    // SAFETY: an object that nobody else has seen yet. Where it cannot be done, nothing is.
+    unsafe { PyUnstable_Object_EnableDeferredRefcount(object.as_ptr()) };
+}
+
+/// Has threads that call `object` at once not count their references to it in one place, on interpreters where they would.
+#[cfg(not(Py_GIL_DISABLED))]
+pub(crate) fn count_lazily(_: &Bound<'_, PyAny>) {}

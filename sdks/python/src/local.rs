@@ -22,7 +22,7 @@ use crate::heap;
 use crate::key::{Encoded, Form, Key, Opaque, of_encoding};
 use crate::packed::{Held, Packed};
 use crate::ready;
-use crate::shared::Guarded;
+use crate::shared::{Guarded, Shards};
 use crate::stored::{Share, Value};
 use crate::sweeper::Due;
 use crate::unjoined::Unjoined;
@@ -68,7 +68,7 @@ impl CallKey {
 
 /// The tier.
 pub(crate) struct Local {
-    table: Guarded<Table<Packed, Held>>,
+    parts: Shards<Part>,
     owners: Guarded<HashMap<usize, Owner>>,
     pub(crate) unjoined: Unjoined,
     due: Arc<Due>,
@@ -77,9 +77,74 @@ pub(crate) struct Local {
     enabled: bool,
     /// Whether callers await what they get: values that all may share are then stored as what is awaited.
     awaited: bool,
+}
+
+/// The entries of some hashes.
+struct Part {
+    table: Guarded<Table<Packed, Held>>,
     len: AtomicU64,
     bytes: AtomicU64,
     evictions: AtomicU64,
+    /// When something is to be swept, in nanoseconds of the clock.
+    due: AtomicU64,
+}
+
+/// Least entries and bytes of a part: below that an uneven distribution would evict much too early.
+const MIN_ENTRIES: u64 = 1024;
+const MIN_BYTES: u64 = 16 << 20;
+
+impl Part {
+    fn new(limits: Limits, sliding: Option<Duration>) -> Self {
+        let table = Table::new(limits);
+        let table = match sliding {
+            Some(lifetime) => table.sliding(lifetime),
+            None => table,
+        };
+        Self {
+            table: Guarded::new(table),
+            len: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+            due: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Notes how much there is, and when something of it is due.
+    #[inline]
+    fn note(&self, table: &Table<Packed, Held>) {
+        let due = table.next_expiry().map_or(u64::MAX, Instant::as_nanos);
+        self.len.store(table.len() as u64, Ordering::Relaxed);
+        self.bytes.store(table.bytes(), Ordering::Relaxed);
+        self.evictions.store(table.evictions(), Ordering::Relaxed);
+        self.due.store(due, Ordering::Relaxed);
+    }
+
+    /// Releases what left the table, one by one.
+    ///
+    /// # Safety
+    /// Attached.
+    #[inline]
+    unsafe fn release_dropped(&self) {
+        while let Some((key, value)) = self.table.with(Table::pop_dropped) {
+            // SAFETY: attached.
+            unsafe {
+                key.release();
+                value.release();
+            }
+        }
+    }
+
+    /// Releases what left the table, and notes how much is left.
+    #[cold]
+    fn settle(&self) {
+        let dropped = self.table.with(|table| {
+            self.note(table);
+            table.take_dropped()
+        });
+        if !dropped.is_empty() {
+            attached(|_| drop(dropped));
+        }
+    }
 }
 
 /// A receiver with entries.
@@ -103,29 +168,36 @@ impl Local {
         limits: Limits,
         sliding: Option<Duration>,
     ) -> Arc<Self> {
-        let table = Table::new(limits);
-        let table = match sliding {
-            Some(lifetime) => table.sliding(lifetime),
-            None => table,
+        let most = (limits.max_entries / MIN_ENTRIES).min(limits.max_bytes / MIN_BYTES);
+        let part = |count| {
+            let share = Limits {
+                max_entries: limits.max_entries / count,
+                max_bytes: limits.max_bytes / count,
+            };
+            Part::new(share, sliding)
         };
         Arc::new_cyclic(|this| Self {
-            table: Guarded::new(table),
+            parts: Shards::new(most, part),
             owners: Guarded::new(HashMap::new()),
             unjoined: Unjoined::new(),
             due: Due::new(),
             this: Weak::clone(this),
             enabled,
             awaited,
-            len: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
         })
     }
 
     /// Entries, their bytes, and how many had to leave for others, without touching the table.
     pub(crate) fn figures(&self) -> (u64, u64, u64) {
-        let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
-        (read(&self.len), read(&self.bytes), read(&self.evictions))
+        let sum = |figure: fn(&Part) -> &AtomicU64| {
+            let figures = self.parts.iter().map(figure);
+            figures.map(|figure| figure.load(Ordering::Relaxed)).sum()
+        };
+        (
+            sum(|part| &part.len),
+            sum(|part| &part.bytes),
+            sum(|part| &part.evictions),
+        )
     }
 
     /// What [`find_plain`](Self::find_plain) finds for one argument, if that is the very object that the entry was stored
@@ -138,14 +210,17 @@ impl Local {
         &self,
         hash: u64,
         receiver: usize,
-        part: *mut ffi::PyObject,
+        object: *mut ffi::PyObject,
     ) -> Glance {
         // SAFETY: both are alive, and the thread is attached.
         unsafe {
             #[cfg(not(Py_GIL_DISABLED))]
-            return glance(self.table.section(), hash, receiver, part);
+            return glance(self.parts.of(hash).table.section(), hash, receiver, object);
             #[cfg(Py_GIL_DISABLED)]
-            self.table.with(|table| glance(table, hash, receiver, part))
+            self.parts
+                .of(hash)
+                .table
+                .with(|table| glance(table, hash, receiver, object))
         }
     }
 
@@ -162,7 +237,8 @@ impl Local {
     ) -> Option<(*mut ffi::PyObject, Share)> {
         let now = clock::now();
         let mut dropped = false;
-        let found = self.table.with(|table| {
+        let part = self.parts.of(hash);
+        let found = part.table.with(|table| {
             // SAFETY: the parts are alive.
             let found = table.find(hash, now, |key| unsafe { key.is_plain(receiver, parts) });
             if let Some(value) = found {
@@ -175,7 +251,7 @@ impl Local {
             None
         });
         if dropped {
-            self.settle();
+            part.settle();
         }
         found
     }
@@ -183,7 +259,8 @@ impl Local {
     /// The value of a key that needs no comparison by Python code.
     pub(crate) fn find(&self, key: &CallKey) -> Option<Value> {
         let now = clock::now();
-        let (found, dropped) = self.table.with(|table| {
+        let part = self.parts.of(key.hash);
+        let (found, dropped) = part.table.with(|table| {
             let found = table
                 .find(key.hash, now, |known| known.same(&key.key))
                 .map(|value| {
@@ -194,7 +271,7 @@ impl Local {
             (found, table.has_dropped())
         });
         if dropped {
-            self.settle();
+            part.settle();
         }
         let (object, share) = found?;
         // SAFETY: the reference was taken in the section.
@@ -210,7 +287,7 @@ impl Local {
     ) -> PyResult<Option<Arc<Opaque>>> {
         let hash = of_encoding(receiver, &wanted.hash);
         let mut candidates = Vec::new();
-        self.table.with(|table| {
+        self.parts.of(hash).table.with(|table| {
             table.candidates(hash, |key| {
                 if key.receiver() == receiver {
                     let local = key.local();
@@ -270,7 +347,8 @@ impl Local {
     /// Has the memory come near that storing something new will need.
     #[inline]
     pub(crate) fn foresee(&self, hash: u64) {
-        self.table.with(|table| table.foresee(hash));
+        let part = self.parts.of(hash);
+        part.table.with(|table| table.foresee(hash));
     }
 
     /// Whether entries of `receiver` die with it, or need not.
@@ -315,30 +393,16 @@ impl Local {
             key,
             value: Held::new(value.object, value.share),
         };
-        let due = self.table.with(|table| {
+        let part = self.parts.of(hash);
+        part.table.with(|table| {
             table.insert(hash, item, now, same);
-            self.note_figures(table)
+            part.note(table);
         });
-        self.due.set(due, &self.this);
+        self.tell_due();
         // SAFETY: attached.
-        unsafe { self.release_dropped() };
+        unsafe { part.release_dropped() };
         if receiver != 0 {
             self.tidy(receiver);
-        }
-    }
-
-    /// Releases what left the table, one by one.
-    ///
-    /// # Safety
-    /// Attached.
-    #[inline]
-    unsafe fn release_dropped(&self) {
-        while let Some((key, value)) = self.table.with(Table::pop_dropped) {
-            // SAFETY: attached.
-            unsafe {
-                key.release();
-                value.release();
-            }
         }
     }
 
@@ -362,10 +426,12 @@ impl Local {
             weight,
             expires: lifetime.map(|lifetime| now.after(lifetime)),
         };
-        let inserted = self
+        let part = self.parts.of(key.hash);
+        let inserted = part
             .table
             .with(|table| table.insert(key.hash, item, now, |known| known.same(&key.key)));
-        self.settle();
+        part.settle();
+        self.tell_due();
         if key.key.receiver != 0 {
             self.tidy(key.key.receiver);
         }
@@ -386,19 +452,22 @@ impl Local {
     /// Removes an entry; says whether there was one.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
         self.unjoined.overtake(key.hash);
-        let removed = self
+        let part = self.parts.of(key.hash);
+        let removed = part
             .table
             .with(|table| table.remove(key.hash, |known| known.same(&key.key)));
-        self.settle();
+        part.settle();
         attached(|_| removed.is_some())
     }
 
     /// Removes every entry.
     pub(crate) fn clear(&self) {
         self.unjoined.overtake_all();
-        self.table.with(Table::clear);
         let owners = self.owners.with(std::mem::take);
-        self.settle();
+        for part in self.parts.iter() {
+            part.table.with(Table::clear);
+            part.settle();
+        }
         attached(|_| drop(owners));
     }
 
@@ -409,13 +478,14 @@ impl Local {
         };
         let mut removed = Vec::new();
         for hash in &owner.hashes {
-            self.table.with(|table| {
+            let part = self.parts.of(*hash);
+            part.table.with(|table| {
                 while let Some(pair) = table.remove(*hash, |key| key.receiver() == address) {
                     removed.push(pair);
                 }
+                part.note(table);
             });
         }
-        self.settle();
         attached(|_| drop((removed, owner)));
     }
 
@@ -428,12 +498,12 @@ impl Local {
         let Some(mut hashes) = hashes else { return };
         hashes.sort_unstable();
         hashes.dedup();
-        self.table.with(|table| {
-            hashes.retain(|hash| {
-                let mut there = false;
+        hashes.retain(|hash| {
+            let mut there = false;
+            self.parts.of(*hash).table.with(|table| {
                 table.candidates(*hash, |key| there |= key.receiver() == address);
-                there
             });
+            there
         });
         self.owners.with(|owners| {
             if let Some(owner) = owners.get_mut(&address) {
@@ -443,42 +513,34 @@ impl Local {
         });
     }
 
-    /// Releases what left the table, and notes how much is left.
-    #[cold]
-    fn settle(&self) {
-        let (due, dropped) = self
-            .table
-            .with(|table| (self.note_figures(table), table.take_dropped()));
-        self.due.set(due, &self.this);
-        if !dropped.is_empty() {
-            attached(|_| drop(dropped));
-        }
+    /// Has the tier swept when something of it is due.
+    #[inline]
+    fn tell_due(&self) {
+        let due = self.parts.iter().map(|part| &part.due);
+        let due = due.map(|due| due.load(Ordering::Relaxed)).min();
+        self.due.set(due.unwrap_or(u64::MAX), &self.this);
     }
 
-    /// Lets entries go that have expired, looking at no more than `steps`; says whether there are more to look at.
+    /// Lets entries go that have expired, looking at no more than `steps` in a part; says whether there are more to look at.
     /// What leaves is released one by one, until `is_over`; the rest goes with whatever leaves next.
     pub(crate) fn sweep(&self, py: Python<'_>, steps: usize, is_over: impl Fn() -> bool) -> bool {
         let now = clock::now();
-        let (more, due) = self
-            .table
-            .with(|table| (table.sweep(now, steps), self.note_figures(table)));
-        self.due.set(due, &self.this);
-        while !is_over()
-            && let Some((key, value)) = self.table.with(Table::pop_dropped)
-        {
-            value.release_outside(py);
-            drop(key);
+        let mut more = false;
+        for part in self.parts.iter() {
+            more |= part.table.with(|table| {
+                let more = table.sweep(now, steps);
+                part.note(table);
+                more
+            });
+            while !is_over()
+                && let Some((key, value)) = part.table.with(Table::pop_dropped)
+            {
+                value.release_outside(py);
+                drop(key);
+            }
         }
+        self.tell_due();
         more
-    }
-
-    /// Notes how much there is, and gives when something of it is due.
-    #[inline]
-    fn note_figures(&self, table: &Table<Packed, Held>) -> Option<Instant> {
-        self.len.store(table.len() as u64, Ordering::Relaxed);
-        self.bytes.store(table.bytes(), Ordering::Relaxed);
-        self.evictions.store(table.evictions(), Ordering::Relaxed);
-        table.next_expiry()
     }
 
     /// Shows the collector every object in the table.
@@ -488,12 +550,14 @@ impl Local {
     pub(crate) unsafe fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
         // SAFETY: the caller is `tp_traverse`.
         unsafe {
-            self.table.while_stopped(|table| {
-                for (key, value) in table.iter() {
-                    key.each_object(&mut visit);
-                    visit(value.object());
-                }
-            });
+            for part in self.parts.iter() {
+                part.table.while_stopped(|table| {
+                    for (key, value) in table.iter() {
+                        key.each_object(&mut visit);
+                        visit(value.object());
+                    }
+                });
+            }
         }
     }
 }

@@ -84,3 +84,42 @@ impl<T> Guarded<T> {
         self.0.with(|value| section(value))
     }
 }
+
+/// Parts of which a hash names one: one alone where the interpreter's lock is held anyway, several where threads run at once.
+#[cfg(not(Py_GIL_DISABLED))]
+pub(crate) struct Shards<T>([T; 1]);
+
+/// Parts of which a hash names one.
+#[cfg(Py_GIL_DISABLED)]
+pub(crate) struct Shards<T>(Box<[T]>);
+
+impl<T> Shards<T> {
+    /// As many as there can be, up to `most`. `make` is told how many.
+    #[cfg(not(Py_GIL_DISABLED))]
+    pub(crate) fn new(_most: u64, make: impl Fn(u64) -> T) -> Self {
+        Self([make(1)])
+    }
+
+    /// As many as there can be, up to `most`. `make` is told how many.
+    #[cfg(Py_GIL_DISABLED)]
+    pub(crate) fn new(most: u64, make: impl Fn(u64) -> T) -> Self {
+        // A power of two, so that bits of the hash choose.
+        let count = 1_u64 << most.clamp(1, 16).ilog2();
+        Self((0..count).map(|_| make(count)).collect())
+    }
+
+    /// The part of `hash`, by bits that a table does not use.
+    #[inline(always)]
+    pub(crate) fn of(&self, hash: u64) -> &T {
+        if cfg!(Py_GIL_DISABLED) {
+            &self.0[(hash >> 40) as usize & (self.0.len() - 1)]
+        } else {
+            &self.0[0]
+        }
+    }
+
+    /// Every part.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+}

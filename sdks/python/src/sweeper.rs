@@ -9,7 +9,6 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cachekit_runtime::clock::Instant;
 use cachekit_runtime::shim::Mutex;
 use pyo3::prelude::*;
 
@@ -54,10 +53,9 @@ impl Due {
         })
     }
 
-    /// Has `tier` swept at `when`, or soon afterwards.
+    /// Has `tier` swept at that time, or soon afterwards; never at the end of time.
     #[inline]
-    pub(crate) fn set(self: &Arc<Self>, when: Option<Instant>, tier: &Weak<Local>) {
-        let nanos = when.map_or(NEVER, Instant::as_nanos);
+    pub(crate) fn set(self: &Arc<Self>, nanos: u64, tier: &Weak<Local>) {
         if nanos == self.nanos.load(Ordering::Relaxed) && NEXT.load(Ordering::Relaxed) <= nanos {
             return;
         }

@@ -173,6 +173,7 @@ unsafe extern "C" fn new(
             let this = object.as_ptr().cast::<CachedFunction>();
             (*this).dict = dict.into_ptr();
             (*this).callable.vectorcall = Some(vectorcall);
+            heap::count_lazily(object.bind(py));
             crate::registry::add(object.bind(py))?;
             Ok(object)
         }
