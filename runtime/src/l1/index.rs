@@ -80,13 +80,12 @@ impl Index {
 
     /// Adds a slot that is not in it.
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {
-        // The last but one is where cells that find no room would come to stand.
-        let is_crowded = |index: &Self| {
-            let end = index.cells.len().wrapping_sub(2);
-            index.cells.get(end).is_none_or(|cell| *cell != EMPTY)
-        };
-        while (self.len + 1) * FULL.1 > self.places * FULL.0 || is_crowded(self) {
+        if (self.len + 1) * FULL.1 > self.places * FULL.0 {
             self.grow();
+        }
+        // Hashes that agree, by chance or by somebody's will, need not more places but room behind them.
+        if self.cells[self.cells.len() - 2] != EMPTY {
+            self.cells.resize(self.cells.len() + MARGIN, EMPTY);
         }
         let mut new = cell(hash, slot);
         let mut at = self.place(hash);
@@ -139,13 +138,16 @@ impl Index {
         } else {
             doubled
         };
-        let margin = MARGIN.min(self.places);
-        let old = std::mem::replace(&mut self.cells, vec![EMPTY; self.places + margin]);
+        let cells = self.places + MARGIN.min(self.places);
+        let old = std::mem::replace(&mut self.cells, vec![EMPTY; cells]);
         let mut free = 0;
         for cell in old.into_iter().filter(|cell| *cell != EMPTY) {
             let at = self.place((cell >> 32) as u32).max(free);
-            self.cells[at] = cell;
             free = at + 1;
+            if free == self.cells.len() {
+                self.cells.resize(free + MARGIN, EMPTY);
+            }
+            self.cells[at] = cell;
         }
     }
 }
@@ -192,6 +194,22 @@ mod tests {
                     assert_eq!(seen, known.map(|(_, slot)| *slot).collect());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn slots_of_one_hash_take_a_cell_each() {
+        for hash in [0, 1 << 31, u32::MAX] {
+            let mut index = Index::new(1000);
+            for slot in 0..1000 {
+                index.insert(hash, slot);
+            }
+            assert!(index.cells.len() <= 2000 + 1000 + 2 * MARGIN);
+            for slot in (0..1000).rev() {
+                assert_eq!(index.find(hash, |found| found == slot), Some(slot));
+                assert!(index.remove(hash, slot));
+            }
+            assert!(index.is_empty());
         }
     }
 
