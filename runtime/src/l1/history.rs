@@ -6,8 +6,8 @@
 //! nor when, and counts one for the other.
 
 use std::fmt;
-use std::hint::black_box;
 
+use super::prefetch;
 use super::trend::TURN;
 
 /// Fingerprints in a bucket.
@@ -111,7 +111,7 @@ impl History {
     /// Has what is known of `hash` come near.
     #[inline]
     pub(super) fn foresee(&self, hash: u32) {
-        black_box(self.buckets.get(self.place(hash)).map(|bucket| bucket.0[0]));
+        prefetch(self.buckets.as_ptr().wrapping_add(self.place(hash)));
     }
 
     /// Whether nothing has left.

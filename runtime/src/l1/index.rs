@@ -7,8 +7,7 @@
 //! not here ends at the first larger one (Amble and Knuth, "Ordered hash tables", The Computer Journal 1974). Removal moves
 //! cells back, so there are no tombstones to clean up.
 
-use std::hint::black_box;
-
+use super::prefetch;
 use super::table::NIL;
 
 /// Neither a slot nor a hash, and larger than all cells that are.
@@ -75,7 +74,7 @@ impl Index {
     /// Has the cells of `hash` come near.
     #[inline]
     pub(super) fn foresee(&self, hash: u32) {
-        black_box(self.cells.get(self.place(hash)));
+        prefetch(self.cells.as_ptr().wrapping_add(self.place(hash)));
     }
 
     /// Adds a slot that is not in it.

@@ -15,6 +15,19 @@ mod wheel;
 pub use shared::L1;
 pub use table::{First, Item, Limits, Table};
 
+/// Has memory come near, without waiting for it. Any address will do.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Spreads a hash over all 64 bits, for hashes that are not uniform: Python's of an integer is the integer.
 #[inline]
 pub const fn mix(hash: u64) -> u64 {

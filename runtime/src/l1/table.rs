@@ -206,18 +206,18 @@ impl<K, V> Table<K, V> {
             .map(|(key, value)| (key, value))
     }
 
-    /// Has the memory come near that the insertion of something new with `hash` will need, while its value is computed.
+    /// Has the memory come near that the insertion of something new with `hash` will need, while its value is computed. Gives
+    /// what will probably have to leave for it.
     #[inline]
-    pub fn foresee(&self, hash: u64) {
+    pub fn foresee(&self, hash: u64) -> Option<&(K, V)> {
         self.queues.foresee(hash as u32);
-        if self.free == NIL
-            && self.entries.len() as u64 >= self.limits.max_entries
-            && let Some(next) = self.queues.next_to_leave()
-        {
-            let hash = self.entries[next as usize].hash;
-            self.index.foresee(hash);
-            self.queues.foresee(hash);
+        if self.len() as u64 != self.limits.max_entries {
+            return None;
         }
+        let next = &self.entries[self.queues.next_to_leave()? as usize];
+        self.index.foresee(next.hash);
+        self.queues.foresee(next.hash);
+        next.pair.as_ref()
     }
 
     /// Puts `item` in, in place of an entry whose key is the `same`, and evicts others until it fits. `hash` and `same` are

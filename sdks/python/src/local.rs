@@ -200,8 +200,8 @@ impl Local {
         )
     }
 
-    /// What [`find_plain`](Self::find_plain) finds for one argument, if that is the very object that the entry was stored
-    /// under.
+    /// What [`find_plain`](Self::find_plain) finds for one argument, unless there are several entries with its hash, or the one
+    /// there is has expired.
     ///
     /// # Safety
     /// As for that.
@@ -348,7 +348,12 @@ impl Local {
     #[inline]
     pub(crate) fn foresee(&self, hash: u64) {
         let part = self.parts.of(hash);
-        part.table.with(|table| table.foresee(hash));
+        part.table.with(|table| {
+            if let Some((key, value)) = table.foresee(hash) {
+                key.foresee();
+                value.foresee();
+            }
+        });
     }
 
     /// Whether entries of `receiver` die with it, or need not.
@@ -574,7 +579,8 @@ unsafe fn glance(
     part: *mut ffi::PyObject,
 ) -> Glance {
     // SAFETY: both are alive.
-    let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
+    let same =
+        |key: &Packed| unsafe { key.is_object(receiver, part) || key.is_equal(receiver, part) };
     match table.find_first(hash, clock::now, same) {
         First::Found(value) => {
             let object = value.object();

@@ -7,6 +7,7 @@ use std::mem::{ManuallyDrop, transmute};
 use std::ptr::{NonNull, without_provenance_mut};
 use std::sync::Arc;
 
+use cachekit_runtime::l1::prefetch;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -134,6 +135,22 @@ impl Packed {
         matches!(&key.form, Form::One(known) if known.as_ptr() == part) && key.receiver == receiver
     }
 
+    /// Has what it names come near.
+    #[inline]
+    pub(crate) fn foresee(&self) {
+        prefetch(self.0.as_ptr());
+    }
+
+    /// As [`is_plain`](Self::is_plain) for one part, out of the way of calls that do not need it.
+    ///
+    /// # Safety
+    /// Both are alive.
+    #[inline(never)]
+    pub(crate) unsafe fn is_equal(&self, receiver: usize, part: *mut ffi::PyObject) -> bool {
+        // SAFETY: by this function's contract.
+        unsafe { self.is_plain(receiver, &[part]) }
+    }
+
     /// As [`Key::is_plain`].
     ///
     /// # Safety
@@ -243,6 +260,12 @@ impl Held {
         let this = ManuallyDrop::new(self);
         // SAFETY: attached, and the reference that `new` was given is given up.
         unsafe { ffi::Py_DECREF(this.object()) };
+    }
+
+    /// Has the object come near.
+    #[inline]
+    pub(crate) fn foresee(&self) {
+        prefetch(self.0.as_ptr());
     }
 
     /// Drops it where the destructor may outlast the interpreter.

@@ -52,6 +52,8 @@ pub(crate) struct Tiers {
     pub(crate) binds_in_place: bool,
     pub(crate) has_receiver: bool,
     pub(crate) is_async: bool,
+    /// How values are stored that callers get as they are stored.
+    pub(crate) shared_as: Share,
     pub(crate) binds_class: bool,
     pub(crate) local: Arc<Local>,
     pub(crate) counters: Arc<Counters>,
@@ -142,6 +144,7 @@ impl Tiers {
             binds_in_place: quick && plan.binds_in_place(),
             has_receiver,
             is_async,
+            shared_as: if is_async { Share::Ready } else { Share::Same },
             binds_class: settings
                 .object("binds_class")?
                 .map_or(Ok(false), |flag| flag.extract(py))?,

@@ -254,12 +254,22 @@ pub(super) unsafe extern "C" fn vectorcall(
             let Some(hash) = key::of_plain(receiver, parts) else {
                 return slow(function, call);
             };
+            let found = tiers.local.find_plain(hash, receiver, parts);
+            if let Some((object, share)) = found
+                && share == tiers.shared_as
+            {
+                tiers.counters.l1_hits.add_one();
+                return object;
+            }
+            let glance = found.map_or(Glance::Absent, |(object, share)| {
+                Glance::Found(object, share)
+            });
             let at = Place {
                 hash,
                 receiver,
                 parts,
             };
-            go_on(function, tiers, call, at, Glance::Unclear)
+            go_on(function, tiers, call, at, glance)
         }
     })
 }
