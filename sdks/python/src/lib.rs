@@ -37,6 +37,7 @@ mod notices;
 mod once;
 mod operations;
 mod packed;
+mod part;
 mod quick;
 mod ready;
 mod receivers;

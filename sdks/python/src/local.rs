@@ -9,9 +9,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cachekit_runtime::cache;
-use cachekit_runtime::clock::Instant;
 use cachekit_runtime::key::KeyHash;
-use cachekit_runtime::l1::{First, Item, Limits, Table};
+use cachekit_runtime::l1::{Item, Limits, Table};
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -21,21 +20,12 @@ use crate::guard::attached;
 use crate::heap;
 use crate::key::{Encoded, Form, Key, Opaque, of_encoding};
 use crate::packed::{Held, Packed};
+use crate::part::{Glance, Part, glance};
 use crate::ready;
 use crate::shared::{Guarded, Shards};
 use crate::stored::{Share, Value};
 use crate::sweeper::Due;
 use crate::unjoined::Unjoined;
-
-/// What a first look at the tier says.
-#[derive(Clone, Copy)]
-pub(crate) enum Glance {
-    /// A new reference to the value, and how to hand it out.
-    Found(*mut ffi::PyObject, Share),
-    Absent,
-    /// Another look is needed.
-    Unclear,
-}
 
 /// A key, the hash it is found by, and what the runtime knows it as.
 #[derive(Clone)]
@@ -79,73 +69,9 @@ pub(crate) struct Local {
     awaited: bool,
 }
 
-/// The entries of some hashes.
-struct Part {
-    table: Guarded<Table<Packed, Held>>,
-    len: AtomicU64,
-    bytes: AtomicU64,
-    evictions: AtomicU64,
-    /// When something is to be swept, in nanoseconds of the clock.
-    due: AtomicU64,
-}
-
 /// Least entries and bytes of a part: below that an uneven distribution would evict much too early.
 const MIN_ENTRIES: u64 = 1024;
 const MIN_BYTES: u64 = 16 << 20;
-
-impl Part {
-    fn new(limits: Limits, sliding: Option<Duration>) -> Self {
-        let table = Table::new(limits);
-        let table = match sliding {
-            Some(lifetime) => table.sliding(lifetime),
-            None => table,
-        };
-        Self {
-            table: Guarded::new(table),
-            len: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            evictions: AtomicU64::new(0),
-            due: AtomicU64::new(u64::MAX),
-        }
-    }
-
-    /// Notes how much there is, and when something of it is due.
-    #[inline]
-    fn note(&self, table: &Table<Packed, Held>) {
-        let due = table.next_expiry().map_or(u64::MAX, Instant::as_nanos);
-        self.len.store(table.len() as u64, Ordering::Relaxed);
-        self.bytes.store(table.bytes(), Ordering::Relaxed);
-        self.evictions.store(table.evictions(), Ordering::Relaxed);
-        self.due.store(due, Ordering::Relaxed);
-    }
-
-    /// Releases what left the table, one by one.
-    ///
-    /// # Safety
-    /// Attached.
-    #[inline]
-    unsafe fn release_dropped(&self) {
-        while let Some((key, value)) = self.table.with(Table::pop_dropped) {
-            // SAFETY: attached.
-            unsafe {
-                key.release();
-                value.release();
-            }
-        }
-    }
-
-    /// Releases what left the table, and notes how much is left.
-    #[cold]
-    fn settle(&self) {
-        let dropped = self.table.with(|table| {
-            self.note(table);
-            table.take_dropped()
-        });
-        if !dropped.is_empty() {
-            attached(|_| drop(dropped));
-        }
-    }
-}
 
 /// A receiver with entries.
 struct Owner {
@@ -564,32 +490,6 @@ impl Local {
                 });
             }
         }
-    }
-}
-
-/// The section of [`Local::find_object`].
-///
-/// # Safety
-/// As for that.
-#[inline(always)]
-unsafe fn glance(
-    table: &mut Table<Packed, Held>,
-    hash: u64,
-    receiver: usize,
-    part: *mut ffi::PyObject,
-) -> Glance {
-    // SAFETY: both are alive.
-    let same =
-        |key: &Packed| unsafe { key.is_object(receiver, part) || key.is_equal(receiver, part) };
-    match table.find_first(hash, clock::now, same) {
-        First::Found(value) => {
-            let object = value.object();
-            // SAFETY: the table holds it, and the thread is attached.
-            unsafe { ffi::Py_INCREF(object) };
-            Glance::Found(object, value.share())
-        }
-        First::Absent => Glance::Absent,
-        First::Unclear => Glance::Unclear,
     }
 }
 

@@ -12,7 +12,7 @@ use super::CachedFunction;
 use crate::arguments::tuple_from;
 use crate::ending;
 use crate::guard;
-use crate::local::Glance;
+use crate::part::Glance;
 use crate::stored::{Share, Value};
 use crate::tiers::Tiers;
 use crate::{disabled, key, quick};
