@@ -127,7 +127,7 @@ impl Unjoined {
             return;
         };
         let Some(lead) = enter(thread) else { return };
-        // If it ended meanwhile, the lead passes to whoever waits; else nobody was faster, since the flight was empty.
+        // If the load ended meanwhile nobody owes the flight a result: dropped here, the lead passes to whoever waits.
         let mut lead = Some(Box::new(lead));
         self.0.with(|state| {
             if let Some(note) = state.notes.iter_mut().find(|note| note.number == number) {
