@@ -74,6 +74,12 @@ impl Bucket {
     }
 }
 
+/// What an entry is remembered by. Hashes of numbers that follow each other are spread too evenly for it: the buckets would
+/// forget all of a long loop at once, where by chance some of it is found again.
+pub(super) fn shuffled(hash: u32) -> u32 {
+    (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d)
+}
+
 /// What is known of an entry that left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Left {

@@ -24,7 +24,7 @@
 //! Room is counted in entries and in bytes, and whichever is scarcer decides; expired entries get no second
 //! chance; and one eviction moves at most [`CHANCES`] entries, so that no insertion walks a whole queue.
 
-use super::history::History;
+use super::history::{History, shuffled};
 use super::meta::{Meta, Queue};
 use super::table::{Entry, Limits, NIL};
 use super::trend::{TURN, Trend};
@@ -39,12 +39,17 @@ const PROVEN_AT: u64 = 2;
 const TRIES: u64 = 3;
 
 /// How long ago what they try must have been used, in parts of a turnover: by an entry that was used in the window, and
-/// by one that returned, which is used about so seldom itself.
+/// by one that returned, which is used about so seldom itself; a little longer, since else those that return in a loop
+/// would take the places of each other.
 const USED_AGO: u64 = 2;
-const RETURNED_AGO: u64 = 2 * TURN;
+const RETURNED_AGO: u64 = 2 * TURN + TURN / 4;
 
 /// By how much the less used entry is to be exceeded. Counts are small: one more is chance.
 const MARGIN: u64 = 1;
+
+/// Of how many new entries one replaces what was not used for so long that its count is gone. More often would lose what
+/// is used once in a long loop; never would keep for good what is not used any more, if nothing new comes back soon.
+const STRANGERS: u32 = 512;
 
 /// Most entries that one eviction moves before it takes the next one regardless.
 const CHANCES: u64 = 128;
@@ -80,6 +85,8 @@ pub(super) struct Queues {
     share: Limits,
     history: History,
     trend: Trend,
+    /// New entries that met one whose count is gone.
+    strangers: u32,
 }
 
 impl Queues {
@@ -94,6 +101,7 @@ impl Queues {
             },
             history: History::default(),
             trend: Trend::new(),
+            strangers: 0,
         }
     }
 
@@ -108,7 +116,7 @@ impl Queues {
     /// Has what is known of `hash` come near.
     #[inline]
     pub(super) fn foresee(&self, hash: u32) {
-        self.history.foresee(hash);
+        self.history.foresee(shuffled(hash));
     }
 
     /// The entry that leaves next, as a rule.
@@ -133,7 +141,7 @@ impl Queues {
 
     /// Takes in a new entry.
     pub(super) fn enter<K, V>(&mut self, entries: &mut [Entry<K, V>], slot: u32, hash: u32) {
-        let left = self.history.take(hash);
+        let left = self.history.take(shuffled(hash));
         let ago = left.map(|left| left.ago);
         let is_filling = self.history.is_empty();
         self.trend.insertion(self.len() + 1, ago, is_filling);
@@ -271,7 +279,7 @@ impl Queues {
                 return loser;
             }
             let (len, most) = (self.len(), self.limits.max_entries);
-            self.history.put(hash, meta.count(), len, most);
+            self.history.put(shuffled(hash), meta.count(), len, most);
             return Some(slot);
         }
         self.oldest(entries, Queue::Window, keep)
@@ -338,6 +346,13 @@ impl Queues {
         entry.meta.look(self.trend.epoch());
         if expired(entry) || entry.meta.count() + MARGIN < count {
             return Some(slot);
+        }
+        if entry.meta.count() == 0 {
+            self.strangers += 1;
+            if self.strangers == STRANGERS {
+                self.strangers = 0;
+                return Some(slot);
+            }
         }
         if count > 1 {
             self.renew(entries, slot);

@@ -189,10 +189,7 @@ impl<K: Hash + Eq, V: Clone, C: Clock> L1<K, V, C> {
     fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (u64, &Shard<K, V>) {
         let hash = self.hasher.hash_one(key);
         // Of the half that the table does not use.
-        (
-            hash,
-            &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)],
-        )
+        (hash, &self.shards[hash as usize & (self.shards.len() - 1)])
     }
 }
 

@@ -21,6 +21,13 @@ const NEVER: u64 = u64::MAX;
 /// Slots that an insertion looks at to see whether they have expired.
 const SWEPT: usize = 4;
 
+/// The half of a hash that the index has. Multiplication puts what tells neighbours apart there, and spreads them evenly:
+/// numbers that follow each other seldom meet.
+#[inline(always)]
+fn upper(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
 /// How much a table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -131,7 +138,7 @@ impl<K, V> Table<K, V> {
     /// The value under the key that `same` recognises, among those that were inserted with `hash`; its entry counts as
     /// used. One that has expired by `now` is not served and leaves.
     ///
-    /// `hash` must be well mixed (see [`mix`](super::mix)), and only its lower half counts: `same` decides. If `same`
+    /// `hash` must be well mixed (see [`mix`](super::mix)), and only its upper half counts: `same` decides. If `same`
     /// panics the table is as it was.
     #[inline(always)]
     pub fn find(
@@ -140,7 +147,7 @@ impl<K, V> Table<K, V> {
         now: Instant,
         mut same: impl FnMut(&K) -> bool,
     ) -> Option<&V> {
-        let slot = self.slot(hash as u32, &mut same)?;
+        let slot = self.slot(upper(hash), &mut same)?;
         if self.entries[slot as usize].expires <= now.as_nanos() {
             self.expire(slot);
             return None;
@@ -155,15 +162,16 @@ impl<K, V> Table<K, V> {
     }
 
     /// What [`Table::find`] finds if the first entry with `hash` is the one: for callers to whom each instruction counts, so
-    /// `same` is best a comparison of addresses. The time is only asked for where the entry expires.
+    /// `same` is best a comparison of addresses. Without a time nothing that expires is found, and in a
+    /// table that is [`sliding`](Self::sliding) nothing at all.
     #[inline(always)]
     pub fn find_first(
         &mut self,
         hash: u64,
-        now: impl FnOnce() -> Instant,
+        now: Option<Instant>,
         same: impl FnOnce(&K) -> bool,
     ) -> First<'_, V> {
-        let Some(slot) = self.index.find(hash as u32, |_| true) else {
+        let Some(slot) = self.index.find(upper(hash), |_| true) else {
             return First::Absent;
         };
         let entry = &mut self.entries[slot as usize];
@@ -173,14 +181,9 @@ impl<K, V> Table<K, V> {
         if !same(key) {
             return First::Unclear;
         }
-        if entry.expires != NEVER {
-            let now = now().as_nanos();
-            if entry.expires <= now {
-                return First::Unclear;
-            }
-            if self.sliding != 0 {
-                entry.expires = entry.expires.max(now.saturating_add(self.sliding));
-            }
+        let passed = now.map_or(NEVER - 1, Instant::as_nanos);
+        if entry.expires <= passed || self.sliding != 0 {
+            return First::Unclear;
         }
         self.queues.touch(&mut entry.meta);
         First::Found(value)
@@ -189,7 +192,7 @@ impl<K, V> Table<K, V> {
     /// Shows every key that was inserted with `hash`, usually one. For callers whose comparison may change the table: they
     /// take references to the keys out, compare, then come back with a `same` that knows the key by its identity.
     pub fn candidates(&self, hash: u64, mut visit: impl FnMut(&K)) {
-        let hash = hash as u32;
+        let hash = upper(hash);
         self.index.find(hash, |slot| {
             if let Some((key, _)) = &self.entries[slot as usize].pair {
                 visit(key);
@@ -210,7 +213,7 @@ impl<K, V> Table<K, V> {
     /// what will probably have to leave for it.
     #[inline]
     pub fn foresee(&self, hash: u64) -> Option<&(K, V)> {
-        self.queues.foresee(hash as u32);
+        self.queues.foresee(upper(hash));
         if self.len() as u64 != self.limits.max_entries {
             return None;
         }
@@ -232,7 +235,7 @@ impl<K, V> Table<K, V> {
         now: Instant,
         mut same: impl FnMut(&K) -> bool,
     ) -> bool {
-        let hash = hash as u32;
+        let hash = upper(hash);
         let known = self.slot(hash, &mut same);
         let Item {
             key,
@@ -314,7 +317,7 @@ impl<K, V> Table<K, V> {
 
     /// Takes out the entry whose key is the `same`, expired or not.
     pub fn remove(&mut self, hash: u64, mut same: impl FnMut(&K) -> bool) -> Option<(K, V)> {
-        let slot = self.slot(hash as u32, &mut same)?;
+        let slot = self.slot(upper(hash), &mut same)?;
         self.take_out(slot)
     }
 

@@ -164,18 +164,19 @@ fn expired_entries_are_not_served_and_leave_when_asked_for() {
 #[test]
 fn entries_that_share_a_hash_are_told_apart() {
     let mut table = table(10, 100);
+    let (hash, other) = (mix(7), mix(8));
     for key in [1, 2, 3] {
-        table.insert(7, item(key, key * 10), NOW, |known| *known == key);
+        table.insert(hash, item(key, key * 10), NOW, |known| *known == key);
     }
     let mut seen = Vec::new();
-    table.candidates(7, |key| seen.push(*key));
+    table.candidates(hash, |key| seen.push(*key));
     seen.sort_unstable();
     assert_eq!(seen, [1, 2, 3]);
-    table.candidates(8, |_| panic!("no such hash"));
-    assert_eq!(table.find(7, NOW, |key| *key == 2), Some(&20));
-    assert_eq!(table.remove(7, |key| *key == 2), Some((2, 20)));
-    assert_eq!(table.find(7, NOW, |key| *key == 2), None);
-    assert_eq!(table.find(7, NOW, |key| *key == 3), Some(&30));
+    table.candidates(other, |_| panic!("no such hash"));
+    assert_eq!(table.find(hash, NOW, |key| *key == 2), Some(&20));
+    assert_eq!(table.remove(hash, |key| *key == 2), Some((2, 20)));
+    assert_eq!(table.find(hash, NOW, |key| *key == 2), None);
+    assert_eq!(table.find(hash, NOW, |key| *key == 3), Some(&30));
     assert_eq!(table.iter().count(), 2);
 }
 

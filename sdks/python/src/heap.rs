@@ -110,6 +110,9 @@ pub(crate) unsafe fn make<'py, T>(
     mut slots: Vec<ffi::PyType_Slot>,
 ) -> PyResult<Bound<'py, PyAny>> {
     slots.push(slot(0, std::ptr::null_mut()));
+    // The interpreter finds an attribute of a class faster if nobody can change the type of what is found.
+    #[cfg(Py_3_10)]
+    let flags = flags | ffi::Py_TPFLAGS_IMMUTABLETYPE;
     let mut spec = ffi::PyType_Spec {
         name: name.as_ptr(),
         basicsize: c_int::try_from(size_of::<T>()).expect("a struct of a few words"),

@@ -14,7 +14,7 @@ use pyo3::types::PyTuple;
 
 use crate::encode::Locals;
 use crate::guard::attached;
-use crate::scalar::{equal, hash_of};
+use crate::scalar::{common, equal, hash_of};
 
 /// The key of one entry.
 pub(crate) struct Key {
@@ -179,6 +179,16 @@ pub(crate) unsafe fn of_plain(receiver: usize, parts: &[*mut ffi::PyObject]) -> 
         hash = fold(hash, unsafe { hash_of(*part)? });
     }
     Some(hash)
+}
+
+/// As [`of_plain`] for one argument, but only of the commonest kinds.
+///
+/// # Safety
+/// It is alive.
+#[inline(always)]
+pub(crate) unsafe fn of_common(receiver: usize, part: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: alive.
+    unsafe { common(part) }.map(|part| fold(receiver as u64, part))
 }
 
 /// Spreads a part over all bits of a hash, as [`mix`] does.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cachekit_runtime::cache;
+use cachekit_runtime::clock::Instant;
 use cachekit_runtime::key::KeyHash;
 use cachekit_runtime::l1::{Item, Limits, Table};
 use pyo3::exceptions::PyTypeError;
@@ -126,8 +127,8 @@ impl Local {
         )
     }
 
-    /// What [`find_plain`](Self::find_plain) finds for one argument, unless there are several entries with its hash, or the one
-    /// there is has expired.
+    /// A new reference to what [`find_plain`](Self::find_plain) finds for one argument if that is the very object that the
+    /// value was stored under, and everybody gets the value as it is.
     ///
     /// # Safety
     /// As for that.
@@ -135,18 +136,17 @@ impl Local {
     pub(crate) unsafe fn find_object(
         &self,
         hash: u64,
+        now: Option<Instant>,
         receiver: usize,
         object: *mut ffi::PyObject,
-    ) -> Glance {
+    ) -> Result<*mut ffi::PyObject, Glance> {
+        let table = &self.parts.of(hash).table;
         // SAFETY: both are alive, and the thread is attached.
         unsafe {
             #[cfg(not(Py_GIL_DISABLED))]
-            return glance(self.parts.of(hash).table.section(), hash, receiver, object);
+            return glance(table.section(), hash, now, receiver, object);
             #[cfg(Py_GIL_DISABLED)]
-            self.parts
-                .of(hash)
-                .table
-                .with(|table| glance(table, hash, receiver, object))
+            table.with(|table| glance(table, hash, now, receiver, object))
         }
     }
 
@@ -158,10 +158,10 @@ impl Local {
     pub(crate) unsafe fn find_plain(
         &self,
         hash: u64,
+        now: Instant,
         receiver: usize,
         parts: &[*mut ffi::PyObject],
     ) -> Option<(*mut ffi::PyObject, Share)> {
-        let now = clock::now();
         let mut dropped = false;
         let part = self.parts.of(hash);
         let found = part.table.with(|table| {

@@ -141,16 +141,6 @@ impl Packed {
         prefetch(self.0.as_ptr());
     }
 
-    /// As [`is_plain`](Self::is_plain) for one part, out of the way of calls that do not need it.
-    ///
-    /// # Safety
-    /// Both are alive.
-    #[inline(never)]
-    pub(crate) unsafe fn is_equal(&self, receiver: usize, part: *mut ffi::PyObject) -> bool {
-        // SAFETY: by this function's contract.
-        unsafe { self.is_plain(receiver, &[part]) }
-    }
-
     /// As [`Key::is_plain`].
     ///
     /// # Safety
@@ -251,6 +241,17 @@ impl Held {
         untag(self.0)
     }
 
+    /// A new reference to the object.
+    ///
+    /// # Safety
+    /// Attached.
+    #[inline(always)]
+    pub(crate) unsafe fn take(&self) -> Taken {
+        // SAFETY: attached, and it is held here.
+        unsafe { ffi::Py_INCREF(self.object()) };
+        Taken(self.0)
+    }
+
     /// Drops it on a thread that `PyO3` did not attach.
     ///
     /// # Safety
@@ -279,6 +280,25 @@ impl Held {
     #[inline]
     pub(crate) fn share(&self) -> Share {
         Self::SHARES[self.0.addr().get() & SPARE]
+    }
+}
+
+/// A reference to a value's object, which whoever has this owns, and how it is handed out.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken(NonNull<u8>);
+
+impl Taken {
+    /// The object, if everybody gets it as it is.
+    #[inline(always)]
+    pub(crate) fn same(self) -> Option<*mut ffi::PyObject> {
+        let is_same = self.0.addr().get() & SPARE == Share::Same as usize;
+        is_same.then_some(self.0.as_ptr().cast())
+    }
+
+    /// Both.
+    #[inline]
+    pub(crate) fn parts(self) -> (*mut ffi::PyObject, Share) {
+        (untag(self.0), Held::SHARES[self.0.addr().get() & SPARE])
     }
 }
 

@@ -7,11 +7,9 @@ use cachekit_runtime::clock::Instant;
 use cachekit_runtime::l1::{First, Limits, Table};
 use pyo3::ffi;
 
-use crate::clock;
 use crate::guard::attached;
-use crate::packed::{Held, Packed};
+use crate::packed::{Held, Packed, Taken};
 use crate::shared::Guarded;
-use crate::stored::Share;
 
 /// The entries of some hashes.
 pub(crate) struct Part {
@@ -77,17 +75,17 @@ impl Part {
     }
 }
 
-/// What a first look at the tier says.
+/// What a first look at the tier found in place of the value itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Glance {
-    /// A new reference to the value, and how to hand it out.
-    Found(*mut ffi::PyObject, Share),
+    /// A new reference to a value that is not handed out as it is.
+    Found(Taken),
     Absent,
-    /// Another look is needed.
-    Unclear,
+    /// Another look is needed, at the same time if there was one.
+    Unclear(Instant),
 }
 
-/// A first look, as a section of a table.
+/// A first look, by the very object, as a section of a table: a new reference to the value if everybody gets that as it is.
 ///
 /// # Safety
 /// Attached, and both are alive.
@@ -95,20 +93,19 @@ pub(crate) enum Glance {
 pub(crate) unsafe fn glance(
     table: &mut Table<Packed, Held>,
     hash: u64,
+    now: Option<Instant>,
     receiver: usize,
     part: *mut ffi::PyObject,
-) -> Glance {
+) -> Result<*mut ffi::PyObject, Glance> {
     // SAFETY: both are alive.
-    let same =
-        |key: &Packed| unsafe { key.is_object(receiver, part) || key.is_equal(receiver, part) };
-    match table.find_first(hash, clock::now, same) {
+    let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
+    match table.find_first(hash, now, same) {
         First::Found(value) => {
-            let object = value.object();
             // SAFETY: the table holds it, and the thread is attached.
-            unsafe { ffi::Py_INCREF(object) };
-            Glance::Found(object, value.share())
+            let taken = unsafe { value.take() };
+            taken.same().ok_or(Glance::Found(taken))
         }
-        First::Absent => Glance::Absent,
-        First::Unclear => Glance::Unclear,
+        First::Absent => Err(Glance::Absent),
+        First::Unclear => Err(Glance::Unclear(now.unwrap_or_default())),
     }
 }

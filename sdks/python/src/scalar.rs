@@ -46,25 +46,35 @@ unsafe fn tuple(part: *mut ffi::PyObject) -> Option<u64> {
 /// It is alive.
 #[inline(always)]
 unsafe fn scalar(part: *mut ffi::PyObject) -> Option<u64> {
-    // SAFETY: alive, and the type that was found is the one whose representation is read. Hashing these exact types runs
-    // no Python code and cannot fail.
+    // SAFETY: alive, and hashing these exact types runs no Python code and cannot fail.
+    unsafe {
+        if let Some(hash) = common(part) {
+            return Some(hash);
+        }
+        let kind = ffi::Py_TYPE(part);
+        if kind == &raw mut ffi::PyLong_Type || kind == &raw mut ffi::PyUnicode_Type {
+            return Some(slow_hash(part));
+        }
+        other_scalar(part, kind)
+    }
+}
+
+/// The hash of an integer that is not long, or of a string that was hashed before.
+///
+/// # Safety
+/// It is alive.
+#[inline(always)]
+pub(crate) unsafe fn common(part: *mut ffi::PyObject) -> Option<u64> {
+    // SAFETY: alive, and the type that was found is the one whose representation is read.
     unsafe {
         let kind = ffi::Py_TYPE(part);
         if kind == &raw mut ffi::PyLong_Type {
-            return Some(match small(part) {
-                Some(value) => value.cast_unsigned(),
-                None => slow_hash(part),
-            });
+            return small(part).map(i64::cast_unsigned);
         }
         if kind == &raw mut ffi::PyUnicode_Type {
-            let known = text_hash(part);
-            return Some(if known == u64::MAX {
-                slow_hash(part)
-            } else {
-                known
-            });
+            return Some(text_hash(part)).filter(|hash| *hash != u64::MAX);
         }
-        other_scalar(part, kind)
+        None
     }
 }
 
@@ -114,10 +124,13 @@ struct Long {
     tag: usize,
     #[cfg(not(Py_3_12))]
     size: isize,
-    digit: u32,
+    digits: [u32; 1],
 }
 
-/// The value of an integer of one digit; nothing for a longer one.
+/// Bits of a digit.
+const DIGIT: u32 = 30;
+
+/// The value of an integer of two digits at most, which is 60 bits; nothing for a longer one.
 ///
 /// # Safety
 /// A live exact integer.
@@ -126,18 +139,28 @@ pub(crate) unsafe fn small(long: *mut ffi::PyObject) -> Option<i64> {
     // SAFETY: by the contract above. An integer of no digits has room for one.
     unsafe {
         let long = long.cast::<Long>();
-        let digit = i64::from((*long).digit);
+        let digits = (&raw const (*long).digits).cast::<u32>();
+        let one = i64::from(*digits);
+        let two = || one | i64::from(*digits.add(1)) << DIGIT;
         #[cfg(Py_3_12)]
         {
             // Number of digits above three bits, of which two are the sign: 0, zero or 2.
-            let tag = (*long).tag;
-            (tag < 2 << 3).then_some((1 - (tag & 3).cast_signed() as i64) * digit)
+            let sign = 1 - ((*long).tag & 3).cast_signed() as i64;
+            match (*long).tag >> 3 {
+                0 | 1 => Some(sign * one),
+                2 => Some(sign * two()),
+                _ => None,
+            }
         }
         #[cfg(not(Py_3_12))]
         {
             // Number of digits, negative for negative ones.
-            let size = (*long).size;
-            (size.cast_unsigned().wrapping_add(1) < 3).then_some(size as i64 * digit)
+            match (*long).size {
+                size @ -1..=1 => Some(size as i64 * one),
+                2 => Some(two()),
+                -2 => Some(-two()),
+                _ => None,
+            }
         }
     }
 }

@@ -112,7 +112,7 @@ impl<T> Shards<T> {
     #[inline(always)]
     pub(crate) fn of(&self, hash: u64) -> &T {
         if cfg!(Py_GIL_DISABLED) {
-            &self.0[(hash >> 40) as usize & (self.0.len() - 1)]
+            &self.0[hash as usize & (self.0.len() - 1)]
         } else {
             &self.0[0]
         }

@@ -18,6 +18,7 @@ use pyo3::types::PyDict;
 
 use crate::arguments::{Frame, Plan, Receiver, Unbound};
 use crate::backend::Backend;
+use crate::clock;
 use crate::codec::Native;
 use crate::counters::Counters;
 use crate::function::CallArgs;
@@ -52,6 +53,8 @@ pub(crate) struct Tiers {
     pub(crate) binds_in_place: bool,
     pub(crate) has_receiver: bool,
     pub(crate) is_async: bool,
+    /// Whether the time of a hit matters, as a rule.
+    pub(crate) is_timed: bool,
     /// How values are stored that callers get as they are stored.
     pub(crate) shared_as: Share,
     pub(crate) binds_class: bool,
@@ -144,6 +147,7 @@ impl Tiers {
             binds_in_place: quick && plan.binds_in_place(),
             has_receiver,
             is_async,
+            is_timed: options.ttl.is_some(),
             shared_as: if is_async { Share::Ready } else { Share::Same },
             binds_class: settings
                 .object("binds_class")?
@@ -284,7 +288,12 @@ impl Tiers {
             && let Some(hash) = call.plain_hash()
         {
             // SAFETY: the call's arguments live.
-            let found = unsafe { self.local.find_plain(hash, call.address(), call.parts) };
+            let found = unsafe {
+                {
+                    let now = clock::now();
+                    self.local.find_plain(hash, now, call.address(), call.parts)
+                }
+            };
             if let Some((object, share)) = found {
                 // SAFETY: a new reference.
                 return Ok(Entry::Found(unsafe { Value::found(py, object, share) }));

@@ -166,10 +166,17 @@ fn where_all_that_counts_is_what_was_used_last_it_is_as_good_as_lru() {
     let trace = recent(1.3, 100_000, 10);
     let (ours, lru) = hits(100, trace.iter().copied());
     assert!(ours + 2000 > lru, "{ours} hits, LRU {lru}");
-    // And goes back when that has changed.
-    let (capacity, length) = (100, 300);
-    let looped = (0..100_000).map(|at| 1_000_000 + at % length);
-    let (both, _) = hits(capacity, trace.into_iter().chain(looped));
-    let (after, most) = (both - ours, 100_000 / 3);
-    assert!(after * 10 > most * 8, "{after} of {most}");
+    // And goes back when that has changed, even if more comes in between than is remembered of what left.
+    for (length, percent) in [(200, 80), (300, 50), (500, 50)] {
+        for first in [1_000_000, 2_000_000, 3_000_000] {
+            let (capacity, times) = (100, 100_000);
+            let looped = (0..times).map(|at| first + at % length);
+            let (both, _) = hits(capacity, trace.iter().copied().chain(looped));
+            let (after, most) = (both - ours, (times * capacity / length) as u32);
+            assert!(
+                after * 100 > most * percent,
+                "{length} from {first}: {after} of {most}"
+            );
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Who leaves: tables of 32 entries, of which the window has two.
 
-use super::super::history::{History, Left};
+use super::super::history::{History, Left, shuffled};
 use super::{Item, NOW, Table, at, get, item, put, table};
 
 const MOST: u64 = 32;
@@ -95,8 +95,12 @@ fn what_is_used_keeps_its_place_once_for_each_use() {
 #[test]
 fn what_returns_soon_wins_like_what_was_used() {
     let mut table = full();
+    // Until nothing was used of late.
+    for key in 100..110 {
+        put(&mut table, item(key, key));
+    }
     put(&mut table, item(32, 32));
-    assert_eq!(missing(&table, 33), [30]);
+    assert_eq!(missing(&table, 33), [30, 31]);
     put(&mut table, item(30, 30));
     put(&mut table, item(33, 33));
     put(&mut table, item(34, 34));
@@ -119,12 +123,20 @@ fn what_returns_soon_wins_like_what_was_used() {
 /// A full table whose main queue was used once, and then another key that comes again and again, is used once and
 /// leaves for long. `wait` others came before. How often it came until it had a place.
 fn comings_until_it_stays(wait: u64) -> u64 {
-    // Small hashes are of one bucket in the history, where things stand as they came.
+    // All of one bucket in the history, where things stand as they came.
+    let one_bucket = (0..u32::MAX).filter(|hash| shuffled(*hash) < u32::MAX / 4);
+    let hashes: Vec<_> = one_bucket
+        .take(4000)
+        .map(|hash| u64::from(hash) << 32)
+        .collect();
     let insert = |table: &mut Table<u64, u64>, key| {
-        table.insert(key, item(key, key), NOW, |known| *known == key);
+        let hash = hashes[key as usize];
+        table.insert(hash, item(key, key), NOW, |known| *known == key);
     };
-    let find =
-        |table: &mut Table<u64, u64>, key| table.find(key, NOW, |known| *known == key).is_some();
+    let find = |table: &mut Table<u64, u64>, key| {
+        let hash = hashes[key as usize];
+        table.find(hash, NOW, |known| *known == key).is_some()
+    };
     let mut table = table(MOST, 1000);
     for key in 1..=MOST {
         insert(&mut table, key);

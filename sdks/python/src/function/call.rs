@@ -15,7 +15,7 @@ use crate::guard;
 use crate::part::Glance;
 use crate::stored::{Share, Value};
 use crate::tiers::Tiers;
-use crate::{disabled, key, quick};
+use crate::{clock, disabled, key, quick};
 
 /// A call's arguments as the interpreter hands them over. They live as long as the call.
 #[derive(Clone, Copy)]
@@ -125,6 +125,9 @@ impl KeptArgs {
 }
 
 /// `function(...)` for functions of one argument, and methods of one besides their receiver: the commonest calls.
+///
+/// A hit by the very object that the value was stored under ends here. What is asked of others stands at the end or, as the
+/// time, at the beginning, so that there is little to be saved and restored on the way.
 pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
     function: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
@@ -141,31 +144,58 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
             return vectorcall(function, args, nargsf, kwnames);
         }
         let tiers = CachedFunction::from_ptr(function).tiers();
+        let now = tiers.is_timed.then(clock::now);
         let receiver = if RECEIVER { *args as usize } else { 0 };
-        let parts = &*args.add(given - 1).cast::<[*mut ffi::PyObject; 1]>();
-        let hash = key::of_plain(receiver, parts);
+        let part = *args.add(given - 1);
+        let hash = key::of_common(receiver, part);
         let (Some(hash), true) = (hash, !RECEIVER || tiers.receivers.go_by_identity(*args)) else {
-            return vectorcall(function, args, nargsf, kwnames);
+            return vectorcall(function, args, given, null_mut());
         };
-        let glance = tiers.local.find_object(hash, receiver, parts[0]);
-        if let Glance::Found(object, Share::Same) = glance {
-            tiers.counters.l1_hits.add_one();
-            return object;
+        match tiers.local.find_object(hash, now, receiver, part) {
+            Ok(object) => {
+                tiers.counters.l1_hits.add_one();
+                object
+            }
+            Err(glance) => after_glance::<RECEIVER>(function, args, hash, glance),
         }
+    }
+}
+
+/// The rest of [`vectorcall_one`] where that found something else, or nothing.
+///
+/// # Safety
+/// As for that.
+#[inline(never)]
+unsafe fn after_glance<const RECEIVER: bool>(
+    function: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    hash: u64,
+    glance: Glance,
+) -> *mut ffi::PyObject {
+    let given = 1 + usize::from(RECEIVER);
+    // SAFETY: by the contract above, there are so many arguments.
+    guard::raw(null_mut(), || unsafe {
         let call = CallArgs {
             args,
             given,
-            kwnames,
+            kwnames: null_mut(),
         };
-        guard::raw(null_mut(), || {
-            let at = Place {
-                hash,
-                receiver,
-                parts,
-            };
-            go_on(function, tiers, call, at, glance)
-        })
-    }
+        let at = Place {
+            hash,
+            receiver: if RECEIVER { *args as usize } else { 0 },
+            parts: std::slice::from_raw_parts(args.add(given - 1), 1),
+        };
+        let tiers = CachedFunction::from_ptr(function).tiers();
+        let found = match glance {
+            Glance::Found(taken) => Some(taken.parts()),
+            Glance::Absent => None,
+            Glance::Unclear(then) => {
+                let now = if tiers.is_timed { then } else { clock::now() };
+                tiers.local.find_plain(hash, now, at.receiver, at.parts)
+            }
+        };
+        go_on(function, tiers, call, at, found)
+    })
 }
 
 /// What a call with plain arguments is found by.
@@ -177,25 +207,19 @@ pub(crate) struct Place<'a> {
     pub(crate) parts: &'a [*mut ffi::PyObject],
 }
 
-/// A call after a first look for its entry.
+/// A call after the look for its entry.
 ///
 /// # Safety
 /// Attached, within the call that the arguments belong to. The place is theirs.
-#[inline(never)]
 unsafe fn go_on(
     function: *mut ffi::PyObject,
     tiers: &Tiers,
     call: CallArgs,
     at: Place<'_>,
-    glance: Glance,
+    found: Option<(*mut ffi::PyObject, Share)>,
 ) -> *mut ffi::PyObject {
     // SAFETY: by the contract above.
     unsafe {
-        let found = match glance {
-            Glance::Found(object, share) => Some((object, share)),
-            Glance::Absent => None,
-            Glance::Unclear => tiers.local.find_plain(at.hash, at.receiver, at.parts),
-        };
         let Some((object, share)) = found else {
             return quick::load(tiers, call, at).unwrap_or_else(|| slow(function, call));
         };
@@ -254,22 +278,19 @@ pub(super) unsafe extern "C" fn vectorcall(
             let Some(hash) = key::of_plain(receiver, parts) else {
                 return slow(function, call);
             };
-            let found = tiers.local.find_plain(hash, receiver, parts);
+            let found = tiers.local.find_plain(hash, clock::now(), receiver, parts);
             if let Some((object, share)) = found
                 && share == tiers.shared_as
             {
                 tiers.counters.l1_hits.add_one();
                 return object;
             }
-            let glance = found.map_or(Glance::Absent, |(object, share)| {
-                Glance::Found(object, share)
-            });
             let at = Place {
                 hash,
                 receiver,
                 parts,
             };
-            go_on(function, tiers, call, at, glance)
+            go_on(function, tiers, call, at, found)
         }
     })
 }
