@@ -23,13 +23,34 @@ const MIN_SHARD: Limits = Limits {
     max_bytes: 16 << 20,
 };
 
+impl Limits {
+    /// Over how many tables to spread these limits where threads run at once: a power of two, so that bits of a hash choose;
+    /// up to 16, and none for less than 1024 entries and 16 MiB.
+    pub fn shards(&self) -> u64 {
+        let shards = MAX_SHARDS
+            .min(self.max_entries / MIN_SHARD.max_entries)
+            .min(self.max_bytes / MIN_SHARD.max_bytes)
+            .max(1);
+        1 << shards.ilog2()
+    }
+
+    /// What one of so many tables may hold.
+    #[must_use]
+    pub fn share(&self, shards: u64) -> Self {
+        Self {
+            max_entries: self.max_entries / shards,
+            max_bytes: self.max_bytes / shards,
+        }
+    }
+}
+
 type Shard<K, V> = Mutex<Table<u64, Arc<(K, V)>>>;
 type Weigh<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 
 /// A concurrent map with limits and lifetimes. All methods take `&self`.
 ///
-/// The limits are divided among shards, up to 16 of them and none under 1024 entries and 16 MiB: an entry that is larger
-/// than its shard's share is not kept.
+/// The limits are divided among shards, as many as [`Limits::shards`] says: an entry that is larger than its shard's share is
+/// not kept.
 pub struct L1<K, V, C = SystemClock> {
     shards: Box<[Shard<K, V>]>,
     hasher: RandomState,
@@ -40,16 +61,8 @@ pub struct L1<K, V, C = SystemClock> {
 impl<K: Hash + Eq, V: Clone> L1<K, V> {
     /// An empty map on the machine's clock, in which an entry weighs what a key and a value take without what they point to.
     pub fn new(limits: Limits) -> Self {
-        let shards = MAX_SHARDS
-            .min(limits.max_entries / MIN_SHARD.max_entries)
-            .min(limits.max_bytes / MIN_SHARD.max_bytes)
-            .max(1);
-        // A power of two, so that bits of the hash choose.
-        let shards = 1 << shards.ilog2();
-        let share = Limits {
-            max_entries: limits.max_entries / shards,
-            max_bytes: limits.max_bytes / shards,
-        };
+        let shards = limits.shards();
+        let share = limits.share(shards);
         Self {
             shards: (0..shards).map(|_| Mutex::new(Table::new(share))).collect(),
             hasher: RandomState::new(),
@@ -255,6 +268,29 @@ mod tests {
             cache.insert(key, key, None);
         }
         assert_eq!(cache.len() as u64, limits.max_entries);
+    }
+
+    #[test]
+    fn limits_are_spread_by_powers_of_two_of_which_none_is_too_small() {
+        let shards = |max_entries, max_bytes| {
+            let limits = Limits {
+                max_entries,
+                max_bytes,
+            };
+            let shards = limits.shards();
+            let share = limits.share(shards);
+            assert!(share.max_entries * shards <= max_entries);
+            assert!(share.max_bytes * shards <= max_bytes);
+            shards
+        };
+        let (entry, byte) = (1024, 16 << 20);
+        assert_eq!(shards(1, 1), 1);
+        assert_eq!(shards(2 * entry - 1, 100 * byte), 1);
+        assert_eq!(shards(2 * entry, 2 * byte), 2);
+        assert_eq!(shards(2 * entry, 2 * byte - 1), 1);
+        assert_eq!(shards(7 * entry, 100 * byte), 4);
+        assert_eq!(shards(100 * entry, 8 * byte), 8);
+        assert_eq!(shards(u64::MAX, u64::MAX), 16);
     }
 
     #[test]

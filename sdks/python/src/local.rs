@@ -70,10 +70,6 @@ pub(crate) struct Local {
     awaited: bool,
 }
 
-/// Least entries and bytes of a part: below that an uneven distribution would evict much too early.
-const MIN_ENTRIES: u64 = 1024;
-const MIN_BYTES: u64 = 16 << 20;
-
 /// A receiver with entries.
 struct Owner {
     /// Calls us when the receiver dies.
@@ -95,16 +91,9 @@ impl Local {
         limits: Limits,
         sliding: Option<Duration>,
     ) -> Arc<Self> {
-        let most = (limits.max_entries / MIN_ENTRIES).min(limits.max_bytes / MIN_BYTES);
-        let part = |count| {
-            let share = Limits {
-                max_entries: limits.max_entries / count,
-                max_bytes: limits.max_bytes / count,
-            };
-            Part::new(share, sliding)
-        };
+        let part = |count| Part::new(limits.share(count), sliding);
         Arc::new_cyclic(|this| Self {
-            parts: Shards::new(most, part),
+            parts: Shards::new(limits.shards(), part),
             owners: Guarded::new(HashMap::new()),
             unjoined: Unjoined::new(),
             due: Due::new(),

@@ -94,17 +94,15 @@ pub(crate) struct Shards<T>([T; 1]);
 pub(crate) struct Shards<T>(Box<[T]>);
 
 impl<T> Shards<T> {
-    /// As many as there can be, up to `most`. `make` is told how many.
+    /// One, where threads do not run at once. `make` is told how many.
     #[cfg(not(Py_GIL_DISABLED))]
-    pub(crate) fn new(_most: u64, make: impl Fn(u64) -> T) -> Self {
+    pub(crate) fn new(_count: u64, make: impl Fn(u64) -> T) -> Self {
         Self([make(1)])
     }
 
-    /// As many as there can be, up to `most`. `make` is told how many.
+    /// `count` of them, which is a power of two, so that bits of the hash choose. `make` is told how many.
     #[cfg(Py_GIL_DISABLED)]
-    pub(crate) fn new(most: u64, make: impl Fn(u64) -> T) -> Self {
-        // A power of two, so that bits of the hash choose.
-        let count = 1_u64 << most.clamp(1, 16).ilog2();
+    pub(crate) fn new(count: u64, make: impl Fn(u64) -> T) -> Self {
         Self((0..count).map(|_| make(count)).collect())
     }
 
