@@ -20,7 +20,8 @@ use self::call::{Change, both, write};
 use self::far::Far;
 pub use self::lifetimes::Lifetimes;
 pub use self::parts::{
-    Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Served, Source, Unnoticed, Usage,
+    Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Reported, Served, Source,
+    Unnoticed, Usage,
 };
 use crate::clock::{Clock, Instant};
 use crate::driver::{Caller, Driver};
@@ -32,7 +33,6 @@ use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
 use crate::key::{Identity, KeyHash};
 use crate::metrics;
 use crate::remote::Remote;
-use crate::shim::Mutex;
 
 /// A cache in front of one function. Cheap to clone.
 ///
@@ -60,8 +60,7 @@ struct Shared<L: Local, C, E> {
     lifetimes: Lifetimes,
     metrics: &'static Metrics,
     notice: Box<dyn Notice>,
-    /// What the gauges were told of the local tier.
-    reported: Mutex<Usage>,
+    reported: Reported,
 }
 
 /// Puts a [`Cache`] together.
@@ -135,7 +134,7 @@ impl Builder {
             identity: self.identity,
             metrics: self.metrics.unwrap_or_else(metrics::global),
             notice: self.notice,
-            reported: Mutex::default(),
+            reported: Reported::default(),
             lifetimes: Lifetimes::new(&self.options),
             options: self.options,
         });
@@ -473,26 +472,15 @@ impl<L: Local, C, E: LoadError> Shared<L, C, E> {
     }
 }
 
-impl<L: Local, C, E> Shared<L, C, E> {
-    fn report(&self, metrics: &Metrics, now: Usage) {
-        let before = self
-            .reported
-            .with(|reported| std::mem::replace(reported, now));
-        let change = |now: u64, before: u64| now.cast_signed().wrapping_sub(before.cast_signed());
-        metrics.l1_entries.add(change(now.entries, before.entries));
-        metrics.l1_bytes.add(change(now.bytes, before.bytes));
-    }
-}
-
 impl<L: Local, C: Send + Sync, E: Send + Sync> metrics::Source for Shared<L, C, E> {
     fn collect(&self, metrics: &Metrics) {
-        self.report(metrics, self.local.usage());
+        self.reported.report(metrics, self.local.usage());
     }
 }
 
 impl<L: Local, C, E> Drop for Shared<L, C, E> {
     fn drop(&mut self) {
-        self.report(self.metrics, Usage::default());
+        self.reported.report(self.metrics, Usage::default());
     }
 }
 

@@ -14,9 +14,11 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::error::{BoxError, Error, ErrorCode, Result};
+use crate::generated::metrics::Metrics;
 use crate::generated::wire::Serializer;
 use crate::key::{CacheKey, KeyHash};
 use crate::l1::L1;
+use crate::shim::Mutex;
 
 /// The tier in this process.
 ///
@@ -49,6 +51,20 @@ pub struct Usage {
     pub entries: u64,
     /// Bytes, estimated, that their values take.
     pub bytes: u64,
+}
+
+/// What the gauges were told of one tier: they hold the sum of all, so each owner adds what changed with it.
+#[derive(Debug, Default)]
+pub struct Reported(Mutex<Usage>);
+
+impl Reported {
+    /// Has the gauges say that the tier holds what it does `now`; nothing, once it goes away.
+    pub fn report(&self, metrics: &Metrics, now: Usage) {
+        let before = self.0.with(|reported| std::mem::replace(reported, now));
+        let change = |now: u64, before: u64| now.cast_signed().wrapping_sub(before.cast_signed());
+        metrics.l1_entries.add(change(now.entries, before.entries));
+        metrics.l1_bytes.add(change(now.bytes, before.bytes));
+    }
 }
 
 impl<K, V, C> Local for L1<K, V, C>
@@ -279,5 +295,21 @@ mod tests {
         let error = codec.decode(&bytes).expect_err("there is a nil behind it");
         assert_eq!(error.code(), ErrorCode::ValueCorrupt);
         assert!(codec.decode(&bytes[..2]).is_err());
+    }
+
+    #[test]
+    fn gauges_hold_the_sum_of_what_their_owners_hold_now() {
+        let metrics = Metrics::new();
+        let gauges = || (metrics.l1_entries.value(), metrics.l1_bytes.value());
+        let usage = |entries, bytes| Usage { entries, bytes };
+        let (one, other) = (Reported::default(), Reported::default());
+        one.report(&metrics, usage(3, 100));
+        other.report(&metrics, usage(2, 1000));
+        assert_eq!(gauges(), (5, 1100));
+        one.report(&metrics, usage(1, 150));
+        one.report(&metrics, usage(1, 150));
+        assert_eq!(gauges(), (3, 1150));
+        one.report(&metrics, Usage::default());
+        assert_eq!(gauges(), (2, 1000));
     }
 }

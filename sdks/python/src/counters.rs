@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use cachekit_runtime::cache::{Reported, Usage};
 use cachekit_runtime::generated::config::Monitoring;
 use cachekit_runtime::generated::metrics::{LoadOutcome, LookupOutcome, Metrics, Tier};
 use cachekit_runtime::metrics::{self, Source};
-use cachekit_runtime::shim::Mutex;
 
 use crate::local::Local;
 
@@ -108,8 +108,7 @@ pub(crate) struct Counters {
     pub(crate) load_errors: Counter,
     pub(crate) remote_errors: Counter,
     evictions_before: AtomicU64,
-    /// Entries and bytes that the gauges were told of.
-    told: Mutex<(u64, u64)>,
+    reported: Reported,
     local: Arc<Local>,
     monitoring: Monitoring,
 }
@@ -128,7 +127,7 @@ impl Counters {
             load_errors: Counter::default(),
             remote_errors: Counter::default(),
             evictions_before: AtomicU64::new(0),
-            told: Mutex::default(),
+            reported: Reported::default(),
             local: Arc::clone(local),
             monitoring,
         });
@@ -166,15 +165,6 @@ impl Counters {
     }
 }
 
-impl Counters {
-    fn tell(&self, metrics: &Metrics, now: (u64, u64)) {
-        let before = self.told.with(|told| std::mem::replace(told, now));
-        let change = |now: u64, before: u64| now.cast_signed().wrapping_sub(before.cast_signed());
-        metrics.l1_entries.add(change(now.0, before.0));
-        metrics.l1_bytes.add(change(now.1, before.1));
-    }
-}
-
 impl Source for Counters {
     fn collect(&self, metrics: &Metrics) {
         let hits = self.l1_hits.unreported();
@@ -186,7 +176,7 @@ impl Source for Counters {
                 .inc_by(Tier::L1, LookupOutcome::Miss, misses);
             metrics.loads.inc_by(LoadOutcome::Ok, loaded);
             let (entries, bytes, _) = self.local.figures();
-            self.tell(metrics, (entries, bytes));
+            self.reported.report(metrics, Usage { entries, bytes });
         }
     }
 }
@@ -194,6 +184,6 @@ impl Source for Counters {
 impl Drop for Counters {
     fn drop(&mut self) {
         self.collect(metrics::global());
-        self.tell(metrics::global(), (0, 0));
+        self.reported.report(metrics::global(), Usage::default());
     }
 }

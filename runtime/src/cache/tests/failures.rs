@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::support::*;
 use crate::cache::*;
 use crate::generated::metrics::{LoadOutcome, RemoteOperation, RemoteOutcome};
+use crate::shim::Mutex;
 
 #[test]
 fn a_remote_that_fails_at_the_read_is_a_miss_and_is_not_asked_to_write() {

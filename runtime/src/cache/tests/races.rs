@@ -6,6 +6,7 @@ use crate::clock::{Clock, Instant};
 use crate::driver::{Caller, Spawn, Task};
 use crate::l1::{L1, Limits};
 use crate::remote::NoRemote;
+use crate::shim::Mutex;
 
 /// A local tier that lets something happen after a lookup or before an insertion, once.
 struct Racing {

@@ -15,6 +15,7 @@ use crate::clock::{Clock, Instant, ManualClock};
 use crate::driver::{Caller, Spawn, Task};
 use crate::l1::{L1, Limits};
 use crate::remote::Deadline;
+use crate::shim::Mutex;
 use crate::shim::schedules::{explore, point};
 
 const SCHEDULES: usize = 1000;

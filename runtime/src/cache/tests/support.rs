@@ -16,6 +16,7 @@ use crate::key::{Identity, KeyHash};
 use crate::l1::{L1, Limits};
 use crate::remote::Deadline;
 use crate::remote::memory::Memory;
+use crate::shim::Mutex;
 
 pub(super) const TTL: Duration = Duration::from_secs(10);
 
