@@ -1,4 +1,4 @@
-"""What several tests need: a real Redis, other interpreters, and waiting for a condition."""
+"""What several tests need: a real Redis, other interpreters, threads that call at once, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -49,6 +50,51 @@ def wait_until_parked(threads: Iterable[int], process: int | None = None, second
 
     threads = list(threads)
     wait_until(lambda: all(parked() for _ in range(3)), seconds, "parking")
+
+
+class Gate:
+    """A load that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.calls = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> int:
+        with self._lock:
+            self.calls += 1
+            mine = self.calls
+        self.entered.release()
+        assert self.open.wait(20)
+        return mine
+
+
+def in_threads(count: int, call: Any) -> tuple[list[threading.Thread], list[Any]]:
+    """`count` threads that call, and what came out of each: a result or an exception."""
+    results: list[Any] = []
+
+    def body() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=body, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads, results
+
+
+def park(threads: list[threading.Thread]) -> None:
+    """Until every thread stands in a wait, the leader in its gate."""
+    wait_until_parked([thread.native_id for thread in threads if thread.native_id is not None])
+
+
+def join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "a thread hangs"
 
 
 def free_port() -> int:

@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
-import json
 import signal
-import subprocess
-import sys
 import threading
 import time
-import traceback
 from typing import Any
 
 import pytest
 
-from cachekit import _raised, cache
+from cachekit import cache
 from conftest import Run
-from support import python_process, wait_until, wait_until_parked
-
-
-class Gate:
-    """A load that goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.calls = 0
-        self._lock = threading.Lock()
-
-    def __call__(self) -> int:
-        with self._lock:
-            self.calls += 1
-            mine = self.calls
-        self.entered.release()
-        assert self.open.wait(20)
-        return mine
-
-
-def in_threads(count: int, call: Any) -> tuple[list[threading.Thread], list[Any]]:
-    """`count` threads that call, and what came out of each: a result or an exception."""
-    results: list[Any] = []
-
-    def body() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:
-            results.append(error)
-
-    threads = [threading.Thread(target=body, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    return threads, results
-
-
-def park(threads: list[threading.Thread]) -> None:
-    """Until every thread stands in a wait, the leader in its gate."""
-    wait_until_parked([thread.native_id for thread in threads if thread.native_id is not None])
-
-
-def join(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        thread.join(20)
-        assert not thread.is_alive(), "a thread hangs"
+from support import Gate, in_threads, join, park, python_process, wait_until, wait_until_parked
 
 
 @pytest.mark.parametrize("backend", [None, "memory://"])
@@ -165,138 +115,6 @@ def test_an_awaitable_of_a_hit_gives_each_await_its_own(run: Run) -> None:
     run(main())
 
 
-class Problem(Exception):
-    pass
-
-
-def test_each_waiter_gets_an_exception_of_its_own_chained_to_the_first() -> None:
-    gate = Gate()
-
-    @cache(backend=None)
-    def function() -> None:
-        gate()
-        raise Problem("why", 7)
-
-    threads, results = in_threads(16, function)
-    assert gate.entered.acquire(timeout=20)
-    park(threads)
-    gate.open.set()
-    join(threads)
-    assert [type(result) for result in results] == [Problem] * 16
-    assert {result.args for result in results} == {("why", 7)}
-    assert len({id(result) for result in results}) == 16
-    leaders = [result for result in results if result.__cause__ is None]
-    assert len(leaders) == gate.calls == 1
-    for result in results:
-        assert result.__cause__ is None or result.__cause__ in leaders
-        # Nobody's traceback grew by the others'.
-        assert len(traceback.extract_tb(result.__traceback__)) <= 4
-
-
-def test_each_task_gets_an_exception_of_its_own(run: Run) -> None:
-    @cache(backend=None)
-    async def function() -> None:
-        await asyncio.sleep(0.01)
-        raise Problem("why")
-
-    async def main() -> Any:
-        return await asyncio.gather(*(function() for _ in range(8)), return_exceptions=True)
-
-    results = run(main())
-    assert [type(result) for result in results] == [Problem] * 8
-    assert len({id(result) for result in results}) == 8
-    leaders = [result for result in results if result.__cause__ is None]
-    assert len(leaders) == 1
-    assert all(result.__cause__ is leaders[0] for result in results if result is not leaders[0])
-
-
-class Detailed(Exception):
-    """Of which `copy.copy` would fail: its `__init__` does not take its `args`."""
-
-    __slots__ = ("code",)
-
-    def __init__(self, one: int, *, code: int) -> None:
-        super().__init__(f"text {one}")
-        self.code = code
-        self.details = [one]
-
-
-def raised_exceptions() -> list[BaseException]:
-    """Of every way in which classes keep what makes their exceptions."""
-    try:
-        raise Detailed(1, code=2) from KeyError("the cause")
-    except Detailed as error:
-        detailed = error
-    try:
-        json.loads("{")
-    except ValueError as error:
-        decoding = error
-    errors: list[BaseException] = [
-        detailed,
-        decoding,
-        Problem("why", 7),
-        KeyError("k"),
-        OSError(2, "none", "here", None, "there"),
-        FileNotFoundError(2, "none", "here"),
-        UnicodeDecodeError("utf-8", b"x", 0, 1, "why"),
-        ImportError("no", name="module", path="here"),
-        subprocess.CalledProcessError(3, ["command"], b"output"),
-        StopAsyncIteration(),
-    ]
-    if sys.version_info >= (3, 11):
-        detailed.add_note("a note")
-        errors.append(builtins.ExceptionGroup("several", [ValueError(1), Problem(2)]))
-    return errors
-
-
-@pytest.mark.parametrize("error", raised_exceptions(), ids=lambda error: type(error).__name__)
-def test_an_exception_for_another_caller_is_equal(error: BaseException) -> None:
-    made = _raised.like(error)
-    assert made is not error
-    assert type(made) is type(error)
-    assert (str(made), made.args, made.__dict__) == (str(error), error.args, error.__dict__)
-    for name in dir(error):
-        if not name.startswith("__") and not callable(getattr(error, name, None)):
-            assert getattr(made, name, None) == getattr(error, name, None)
-    if hasattr(error, "__notes__"):
-        made.add_note("another")
-        assert error.__notes__ == ["a note"]
-
-
-def test_waiters_get_exceptions_whose_classes_take_other_arguments(run: Run) -> None:
-    @cache(backend=None)
-    async def function() -> None:
-        await asyncio.sleep(0.01)
-        raise Detailed(1, code=2)
-
-    async def main() -> Any:
-        return await asyncio.gather(*(function() for _ in range(4)), return_exceptions=True)
-
-    results = run(main())
-    assert [(type(result), str(result), result.code) for result in results] == [(Detailed, "text 1", 2)] * 4
-    assert len({id(result) for result in results}) == 4
-
-
-def test_an_exception_of_which_there_is_but_one_is_still_raised() -> None:
-    class Only(Exception):
-        made = 0
-
-        def __new__(cls, *args: object) -> Only:
-            if cls.made:
-                raise TypeError("there is one already")
-            return super().__new__(cls, *args)
-
-        def __setattr__(self, name: str, value: object) -> None:
-            raise AttributeError(name)
-
-        def __reduce__(self) -> Any:
-            raise TypeError("no copies")
-
-    only = Only("text")
-    Only.made = 1
-    assert str(_raised.like(only)) == "text"
-
-
 def test_a_cancelled_leader_hands_over(run: Run) -> None:
     started = []
 
@@ -368,39 +186,6 @@ def test_a_leader_ended_by_a_base_exception_hands_over() -> None:
     assert sorted(map(repr, results)) == sorted([repr(Stop())] + ["2"] * 3)
 
 
-def test_recursion_calls_through() -> None:
-    @cache(backend=None)
-    def fibonacci(n: int) -> int:
-        return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
-
-    assert fibonacci(80) == 23416728348467685
-
-    depth = 0
-
-    @cache(backend=None)
-    def same_key() -> int:
-        nonlocal depth
-        depth += 1
-        return 1 if depth == 3 else same_key() + 1
-
-    assert same_key() == 3
-    assert same_key() == 3
-    assert depth == 3
-
-
-def test_async_recursion_calls_through(run: Run) -> None:
-    depth = 0
-
-    @cache(backend=None)
-    async def same_key() -> int:
-        nonlocal depth
-        depth += 1
-        await asyncio.sleep(0)
-        return 1 if depth == 3 else await same_key() + 1
-
-    assert run(same_key()) == 3
-
-
 def test_callers_wait_for_a_refresh_that_began_before() -> None:
     gate = Gate()
 
@@ -458,105 +243,6 @@ def test_what_comes_later_is_not_undone_by_a_load_that_began_before(overtake: st
     join(threads)
     assert results == [1]
     assert function.peek(1) == (-1 if overtake in ("put", "refresh") else None)
-
-
-def test_two_functions_that_wait_for_each_other_do_not_hang() -> None:
-    barrier = threading.Barrier(2, timeout=10)
-    first_time = threading.local()
-
-    def meet() -> None:
-        if not getattr(first_time, "met", False):
-            first_time.met = True
-            barrier.wait()
-
-    @cache(backend=None)
-    def one() -> int:
-        meet()
-        return 1 if getattr(first_time, "inner", None) == "two" else _inner("one", two)
-
-    @cache(backend=None)
-    def two() -> int:
-        meet()
-        return 1 if getattr(first_time, "inner", None) == "one" else _inner("two", one)
-
-    def _inner(name: str, other: Any) -> int:
-        first_time.inner = name
-        return int(other()) + 1
-
-    threads, results = in_threads(1, one)
-    more, more_results = in_threads(1, two)
-    join(threads + more)
-    assert all(isinstance(result, int) for result in results + more_results)
-
-
-def test_a_task_that_awaits_a_task_of_its_own_key_does_not_hang(run: Run) -> None:
-    @cache(backend=None)
-    async def outer(n: int) -> int:
-        return n if n == 0 else await asyncio.create_task(outer(n - 1)) + 1
-
-    assert run(outer(20)) == 20
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs signals")
-def test_a_signal_handler_may_call_the_function_that_it_interrupts() -> None:
-    calls = []
-
-    @cache(backend=None)
-    def function(x: int) -> int:
-        calls.append(x)
-        if len(calls) == 1:
-            signal.raise_signal(signal.SIGUSR1)
-        return x
-
-    results = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: results.append(function(1)))
-    try:
-        assert function(1) == 1
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-    assert results == [1]
-    assert calls == [1, 1]
-
-
-def test_a_destructor_may_call_any_cached_function() -> None:
-    @cache(backend=None, max_entries=2, isolation="shared")
-    def function(x: int) -> Any:
-        return Loud(x)
-
-    class Loud:
-        def __init__(self, x: int) -> None:
-            self.x = x
-
-        def __del__(self) -> None:
-            if self.x < 50:
-                function(self.x + 100)
-
-    for x in range(50):
-        function(x)
-    function.cache_clear()
-
-
-def test_greenlets_of_one_thread_do_not_wait_for_each_other() -> None:
-    greenlet = pytest.importorskip("greenlet").greenlet
-    calls = []
-
-    @cache(backend=None)
-    def function() -> int:
-        calls.append(1)
-        if len(calls) == 1:
-            second.switch()
-        return len(calls)
-
-    results: list[int] = []
-    second = greenlet(lambda: results.append(function()))
-    first = greenlet(lambda: results.append(function()))
-    first.switch()
-    while not (first.dead and second.dead):
-        for one in (first, second):
-            if not one.dead:
-                one.switch()
-    assert len(results) == 2
-    assert len(calls) == 2
 
 
 WAITER = """
