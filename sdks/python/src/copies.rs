@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::isolate::{self, MAX_DEPTH, is_atom, is_container};
 use crate::kept::Rules;
-use crate::kinds::{self, Kind, Record};
+use crate::kinds::{self, Collection, Kind, Record};
 
 /// What becomes of objects that are no built-in containers.
 trait Others: Copy {
@@ -69,6 +69,9 @@ impl Others for &Rules {
             match &*kind {
                 Kind::Other | Kind::Immutable => Ok(None),
                 Kind::NamedTuple => copy_named_tuple(py, object, class, depth, self),
+                Kind::Collection(collection) => {
+                    copy_collection(py, object, *collection, depth, self).map(Some)
+                }
                 Kind::Record(record) => copy_record(py, object, class, record, depth, self),
                 Kind::Block(block) => {
                     let copy = ffi::PyObject_CallOneArg(block.copy.as_ptr(), object);
@@ -198,10 +201,26 @@ unsafe fn copy_dict<O: Others>(
     if depth >= MAX_DEPTH {
         return Err(too_deep(py));
     }
-    // SAFETY: a live exact dict. Only the new dict is walked. Replacing the value of a key that it has moves nothing in it,
-    // and keeps what the collector tracks right. A value and its key are held while the value is copied.
+    // SAFETY: a live exact dict, and a copy that is nobody else's.
     unsafe {
         let new = made(py, ffi::PyDict_Copy(dict))?;
+        copy_values(&new, depth, others)?;
+        Ok(new.into_ptr())
+    }
+}
+
+/// Puts copies of its values into a dict that is a copy itself.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "no frame of its own in the recursion")]
+unsafe fn copy_values<O: Others>(
+    new: &Bound<'_, PyAny>,
+    depth: u32,
+    others: O,
+) -> Result<(), Raised> {
+    let py = new.py();
+    // SAFETY: a dict that nobody else has. Replacing the value of a key that it has moves nothing in it, and keeps what the
+    // collector tracks right. A value and its key are held while the value is copied.
+    unsafe {
         let mut position = 0;
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
         while ffi::PyDict_Next(
@@ -224,7 +243,7 @@ unsafe fn copy_dict<O: Others>(
                 }
             }
         }
-        Ok(new.into_ptr())
+        Ok(())
     }
 }
 
@@ -334,6 +353,73 @@ unsafe fn copy_named_tuple(
         Ok(Some(
             made(py, new(class, arguments?.as_ptr(), null_mut()))?.into_ptr(),
         ))
+    }
+}
+
+/// The like of it with copies of what is in it.
+#[inline(never)]
+unsafe fn copy_collection(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    collection: Collection,
+    depth: u32,
+    rules: &Rules,
+) -> Result<*mut ffi::PyObject, Raised> {
+    if depth >= MAX_DEPTH {
+        return Err(too_deep(py));
+    }
+    // SAFETY: a live object, which by its kind is what it is taken for.
+    unsafe {
+        if collection == Collection::Deque {
+            let items = made(py, ffi::PySequence_Tuple(object))?;
+            let copied = copy_tuple(py, items.as_ptr(), depth, rules)?;
+            let copied = Bound::from_owned_ptr_or_opt(py, copied.unwrap_or_else(null_mut));
+            return deque_like(py, object, copied.unwrap_or(items));
+        }
+        let new = shallow(py, object, collection)?;
+        copy_values(&new, depth, rules)?;
+        Ok(new.into_ptr())
+    }
+}
+
+/// A deque of these items that grows as long as the other. Not a part of the recursion, whose frames stay small without it.
+#[inline(never)]
+unsafe fn deque_like(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    items: Bound<'_, PyAny>,
+) -> Result<*mut ffi::PyObject, Raised> {
+    // SAFETY: a live deque.
+    let old = unsafe { Bound::from_borrowed_ptr(py, object) };
+    let most = old.getattr(crate::once::text!(py, "maxlen"));
+    most.and_then(|most| old.get_type().call1((items, most)))
+        .map(Bound::into_ptr)
+        .map_err(|error| Raised::of(py, error))
+}
+
+/// A copy that shares its keys and values with the other. Not a part of the recursion either.
+#[inline(never)]
+unsafe fn shallow(
+    py: Python<'_>,
+    object: *mut ffi::PyObject,
+    collection: Collection,
+) -> Result<Bound<'_, PyAny>, Raised> {
+    // SAFETY: a live object, a dict by its layout.
+    unsafe {
+        if collection != Collection::Counter {
+            let copy = crate::once::text!(py, "copy");
+            let new = Bound::from_borrowed_ptr(py, object).call_method0(copy);
+            return new.map_err(|error| Raised::of(py, error));
+        }
+        // Its `copy` is Python code, and it has nothing that a dict has not.
+        let new = ffi::PyDict_Type.tp_new.expect("a dict can be made");
+        let none = made(py, ffi::PyTuple_New(0))?;
+        let new = new(ffi::Py_TYPE(object), none.as_ptr(), null_mut());
+        let new = made(py, new)?;
+        if ffi::PyDict_Merge(new.as_ptr(), object, 1) < 0 {
+            return Err(Raised);
+        }
+        Ok(new)
     }
 }
 

@@ -14,7 +14,7 @@ use pyo3::types::{PyString, PyType};
 
 use crate::failure::{EncodeFailure, Stop};
 use crate::kept::Rules;
-use crate::kinds::{self, Kind, Record};
+use crate::kinds::{self, Collection, Kind, Record};
 use crate::types::{is_enum, known, must_propagate};
 
 /// Containers deeper than this are left to the caller; it bounds the stack.
@@ -29,7 +29,7 @@ pub(crate) enum Shape {
     Flat,
     /// Such containers in each other, each met once.
     Tree,
-    /// With records or arrays among them.
+    /// With records, arrays or containers of `collections` among them.
     Rich,
 }
 
@@ -213,6 +213,24 @@ impl Survey<'_, '_> {
         class: *mut ffi::PyTypeObject,
         depth: u32,
     ) -> Step {
+        // SAFETY: the caller's; by its kind, it is what it is taken for.
+        unsafe {
+            match self.kind(object, class)? {
+                None => Ok(Shape::Immutable),
+                Some(kind) => self.once(object, depth, |this, depth| {
+                    this.inside(object, &kind, depth)
+                }),
+            }
+        }
+    }
+
+    /// How such an object is copied; nothing if it is shared. Not a part of the recursion, whose frames stay small without it.
+    #[inline(never)]
+    unsafe fn kind(
+        &mut self,
+        object: *mut ffi::PyObject,
+        class: *mut ffi::PyTypeObject,
+    ) -> Result<Option<Arc<Kind>>, Box<Stop>> {
         // SAFETY: a live object.
         let held = unsafe { Bound::from_borrowed_ptr(self.py, object) };
         let immutable = known(self.py, class).is_some()
@@ -220,41 +238,60 @@ impl Survey<'_, '_> {
             || is_enum(self.py, class)
             || self.rules.is_immutable(class);
         if immutable {
-            return Ok(Shape::Immutable);
+            return Ok(None);
         }
         let Some(kind) = kinds::find(class) else {
             self.unknown.push(held.get_type());
             // As if it were nothing: the whole is looked at again.
-            return Ok(Shape::Immutable);
+            return Ok(None);
         };
         match &*kind {
-            Kind::Immutable => Ok(Shape::Immutable),
-            // SAFETY: by their kind, these are what they are taken for.
-            Kind::NamedTuple => unsafe {
-                self.once(object, depth, |this, depth| {
-                    let items = this.items(object, object, depth)?;
-                    Ok(items.held(Shape::Immutable).enriched())
-                })
-            },
-            // SAFETY: as above.
-            Kind::Record(record) => unsafe {
-                self.once(object, depth, |this, depth| {
-                    this.record(&held, record, depth)
-                })
-            },
-            // SAFETY: as above.
-            Kind::Block(_) => unsafe {
-                let kind = Arc::clone(&kind);
-                self.once(object, depth, |this, _| {
-                    this.blocks.push((held, kind));
-                    Ok(Shape::Rich)
-                })
-            },
+            Kind::Immutable => Ok(None),
             Kind::Other => Err(Stop::refused(
                 &held,
                 "nobody can copy it for them cheaply and safely",
             )),
+            Kind::Collection(collection)
+                if collection.has_attributes() && !attributes(&held)?.is_empty()? =>
+            {
+                Err(Stop::refused(&held, "it has attributes of its own"))
+            }
+            _ => Ok(Some(kind)),
         }
+    }
+
+    /// What such an object has in it.
+    unsafe fn inside(&mut self, object: *mut ffi::PyObject, kind: &Arc<Kind>, depth: u32) -> Step {
+        // SAFETY: by their kind, these are what they are taken for.
+        unsafe {
+            match &**kind {
+                Kind::NamedTuple => self.items(object, object, depth).map(Shape::enriched),
+                Kind::Collection(Collection::Deque) => self.deque(object, depth),
+                // What makes the values of a `defaultdict` is shared as it is, like any function.
+                Kind::Collection(_) => self.dict(object, depth).map(|_| Shape::Rich),
+                Kind::Record(record) => self.record(object, record, depth),
+                Kind::Block(_) => {
+                    self.block(object, kind);
+                    Ok(Shape::Rich)
+                }
+                Kind::Immutable | Kind::Other => Ok(Shape::Immutable),
+            }
+        }
+    }
+
+    unsafe fn block(&mut self, object: *mut ffi::PyObject, kind: &Arc<Kind>) {
+        // SAFETY: a live object.
+        let block = unsafe { Bound::from_borrowed_ptr(self.py, object) };
+        self.blocks.push((block, Arc::clone(kind)));
+    }
+
+    unsafe fn deque(&mut self, deque: *mut ffi::PyObject, depth: u32) -> Step {
+        // SAFETY: a live deque, and a tuple that is held.
+        unsafe {
+            let items = snapshot(self.py, ffi::PySequence_Tuple(deque))?;
+            self.items(deque, items.as_ptr(), depth)?;
+        }
+        Ok(Shape::Rich)
     }
 
     unsafe fn container(
@@ -339,7 +376,7 @@ impl Survey<'_, '_> {
         Ok(values?.held(Shape::Flat))
     }
 
-    /// The shape of what `look` makes of the entries of an exact dict.
+    /// The shape of what `look` makes of the entries of a dict.
     unsafe fn entries(
         &mut self,
         dict: *mut ffi::PyObject,
@@ -348,7 +385,7 @@ impl Survey<'_, '_> {
         let mut shape = Shape::Immutable;
         let mut position = 0;
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: an exact dict, of which a copy is walked where other threads could change it; both parts are held.
+        // SAFETY: a dict whose walk runs no code of others, or its copy where other threads could change it; both parts are held.
         unsafe {
             let walked = snapshot(self.py, walkable(dict))?;
             while ffi::PyDict_Next(
@@ -367,26 +404,15 @@ impl Survey<'_, '_> {
     }
 
     /// A record that is frozen is as changeable as what it refers to.
-    unsafe fn record(&mut self, object: &Bound<'_, PyAny>, record: &Record, depth: u32) -> Step {
-        let at = object.as_ptr();
+    unsafe fn record(&mut self, object: *mut ffi::PyObject, record: &Record, depth: u32) -> Step {
         let mut shape = Shape::Immutable;
-        if record.has_dict {
-            let dict = attributes(object)?;
-            // SAFETY: an exact dict, and what is in it.
-            let values = unsafe {
-                self.entries(dict.as_ptr(), |this, name, value| {
-                    let shape = this.shape(value.as_ptr(), depth);
-                    shape.map_err(|stop| stop.within(at, format!(".{name}")))
-                })
-            };
-            shape = shape.max(values?);
-        }
-        for name in &record.slots {
-            let name = name.bind(self.py);
-            if let Some(value) = member(object, name)? {
-                // SAFETY: held.
-                let value = unsafe { self.shape(value.as_ptr(), depth) };
-                shape = shape.max(value.map_err(|stop| stop.within(at, format!(".{name}")))?);
+        // SAFETY: by its kind, it is what it is taken for.
+        unsafe {
+            if record.has_dict {
+                shape = self.attributes(object, depth)?;
+            }
+            if !record.slots.is_empty() {
+                shape = shape.max(self.slots(object, &record.slots, depth)?);
             }
         }
         Ok(if record.frozen && shape == Shape::Immutable {
@@ -394,6 +420,41 @@ impl Survey<'_, '_> {
         } else {
             Shape::Rich
         })
+    }
+
+    #[inline(never)]
+    unsafe fn attributes(&mut self, record: *mut ffi::PyObject, depth: u32) -> Step {
+        // SAFETY: a live record, its exact dict, and what is in that.
+        unsafe {
+            let dict = attributes(&Bound::from_borrowed_ptr(self.py, record))?;
+            self.entries(dict.as_ptr(), |this, name, value| {
+                let shape = this.shape(value.as_ptr(), depth);
+                shape.map_err(|stop| stop.within(record, format!(".{name}")))
+            })
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn slots(
+        &mut self,
+        record: *mut ffi::PyObject,
+        names: &[Py<PyString>],
+        depth: u32,
+    ) -> Step {
+        let mut shape = Shape::Immutable;
+        // SAFETY: a live record; what stands in it is held.
+        unsafe {
+            let record = Bound::from_borrowed_ptr(self.py, record);
+            for name in names {
+                let name = name.bind(self.py);
+                if let Some(value) = member(&record, name)? {
+                    let value = self.shape(value.as_ptr(), depth);
+                    let within = |stop: Box<Stop>| stop.within(record.as_ptr(), format!(".{name}"));
+                    shape = shape.max(value.map_err(within)?);
+                }
+            }
+        }
+        Ok(shape)
     }
 }
 

@@ -23,10 +23,38 @@ pub(crate) enum Kind {
     Immutable,
     /// With their items copied.
     NamedTuple,
+    /// With what is in them copied.
+    Collection(Collection),
     /// With their members copied.
     Record(Record),
     /// By a function of their library's.
     Block(Block),
+}
+
+/// The containers of `collections`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Collection {
+    Counter,
+    DefaultDict,
+    Deque,
+    OrderedDict,
+}
+
+impl Collection {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "Counter" => Self::Counter,
+            "defaultdict" => Self::DefaultDict,
+            "deque" => Self::Deque,
+            "OrderedDict" => Self::OrderedDict,
+            _ => return None,
+        })
+    }
+
+    /// Whether its objects can be given attributes.
+    pub(crate) fn has_attributes(self) -> bool {
+        matches!(self, Self::Counter | Self::OrderedDict)
+    }
 }
 
 /// What the objects of a dataclass and its like consist of.
@@ -140,10 +168,11 @@ fn ask(class: &Bound<'_, PyType>) -> PyResult<Kind> {
         return Ok(Kind::Other);
     }
     if let Ok(word) = answer.cast::<PyString>() {
-        return Ok(if word.to_str()? == "immutable" {
-            Kind::Immutable
-        } else {
-            Kind::NamedTuple
+        let word = word.to_str()?;
+        return Ok(match Collection::named(word) {
+            Some(collection) => Kind::Collection(collection),
+            None if word == "immutable" => Kind::Immutable,
+            None => Kind::NamedTuple,
         });
     }
     let parts = answer.cast::<PyTuple>()?;

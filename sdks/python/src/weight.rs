@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyType};
 
+use crate::kinds::{self, Collection, Kind};
 use crate::scalar::small;
 
 /// Most objects that are looked at.
@@ -105,7 +106,11 @@ impl Scale<'_> {
                 80 + table(items, 24) + self.dict(object, items, depth)
             } else if ffi::PyAnySet_CheckExact(object) != 0 {
                 let items = length(ffi::PySet_Size(object));
-                216 + table(items, 16) + self.set(object, items, depth)
+                216 + table(items, 16) + self.iterated(object, items, depth)
+            } else if let Some(kind) = kinds::find(class)
+                && let Kind::Collection(collection) = *kind
+            {
+                self.collection(object, collection, depth)
             } else {
                 self.other(object, depth)
             }
@@ -140,7 +145,7 @@ impl Scale<'_> {
         let looked_at = if items <= WHOLE { items } else { SAMPLE };
         let (mut sum, mut seen, mut position) = (0, 0, 0);
         let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: an exact dict, of which a copy is walked where other threads could change it; both parts are held.
+        // SAFETY: a dict whose walk runs no code of others, or its copy where other threads could change it; both parts are held.
         unsafe {
             #[cfg(Py_GIL_DISABLED)]
             let Some(copy) = Bound::from_owned_ptr_or_opt(self.py, ffi::PyDict_Copy(dict)) else {
@@ -163,12 +168,31 @@ impl Scale<'_> {
         scaled(sum, seen, items)
     }
 
-    unsafe fn set(&mut self, set: *mut ffi::PyObject, items: usize, depth: u32) -> u64 {
+    /// Its own size, and the items of what can be longer than what the collector would be asked for.
+    unsafe fn collection(
+        &mut self,
+        object: *mut ffi::PyObject,
+        collection: Collection,
+        depth: u32,
+    ) -> u64 {
+        // SAFETY: a live object, which by its kind is what it is taken for.
+        unsafe {
+            let own = own_size(&Bound::from_borrowed_ptr(self.py, object));
+            if collection == Collection::Deque {
+                let items = length(ffi::PyObject_Size(object));
+                own + self.iterated(object, items, depth)
+            } else {
+                own + self.dict(object, length(ffi::PyDict_Size(object)), depth)
+            }
+        }
+    }
+
+    unsafe fn iterated(&mut self, container: *mut ffi::PyObject, items: usize, depth: u32) -> u64 {
         let looked_at = if items <= WHOLE { items } else { SAMPLE };
         let (mut sum, mut seen) = (0, 0);
-        // SAFETY: an exact set; its iterator gives references of our own, and what it raises is dropped.
+        // SAFETY: a set or a deque; its iterator gives references of our own, and what it raises is dropped.
         unsafe {
-            let iterator = Bound::from_owned_ptr_or_opt(self.py, ffi::PyObject_GetIter(set));
+            let iterator = Bound::from_owned_ptr_or_opt(self.py, ffi::PyObject_GetIter(container));
             while let Some(iterator) = &iterator
                 && seen < looked_at
                 && self.left > 0

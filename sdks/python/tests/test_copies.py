@@ -10,11 +10,12 @@ import gc
 import pathlib
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
 
-from cachekit import _native, cache
+from cachekit import NotCacheableError, _native, cache
 from test_values import STACK
 
 copied: Any = _native._copy
@@ -78,6 +79,22 @@ class DerivedRow(Row):
     pass
 
 
+class DerivedDeque(collections.deque):  # type: ignore[type-arg]
+    pass
+
+
+class DerivedCounter(collections.Counter):  # type: ignore[type-arg]
+    pass
+
+
+class DerivedOrderedDict(collections.OrderedDict):  # type: ignore[type-arg]
+    pass
+
+
+class DerivedDefaultDict(collections.defaultdict):  # type: ignore[type-arg]
+    pass
+
+
 class DerivedPair(Pair):
     pass
 
@@ -112,6 +129,14 @@ class Remembering:
         return [self.x]
 
 
+COLLECTIONS: list[Callable[[Any], Any]] = [
+    lambda content: collections.deque([content]),
+    lambda content: collections.Counter(a=content),
+    lambda content: collections.OrderedDict(a=content),
+    lambda content: collections.defaultdict(None, a=content),
+]
+
+
 def linked() -> Row:
     row = Row("a")
     row.tags.append(row)  # type: ignore[arg-type]
@@ -142,6 +167,19 @@ def linked() -> Row:
         (DerivedPair(1, 2), "other"),
         (Listed("a"), "other"),
         (OwnWay("a"), "other"),
+        (collections.deque([1]), "rich"),
+        (collections.Counter("aab"), "rich"),
+        (collections.OrderedDict(a=1), "rich"),
+        (collections.defaultdict(list, a=[1]), "rich"),
+        ([collections.Counter(), collections.deque()], "rich"),
+        (collections.deque([Opaque()]), "other"),
+        (collections.OrderedDict(a=Opaque()), "other"),
+        (collections.OrderedDict({Opaque(): 1}), "other"),
+        ([collections.deque()] * 2, "other"),
+        (DerivedDeque(), "other"),
+        (DerivedCounter(), "other"),
+        (DerivedOrderedDict(), "other"),
+        (DerivedDefaultDict(), "other"),
         (Closing(1), "other"),
         (linked(), "other"),
         ({Pair(1, 2): [1]}, "tree"),
@@ -181,7 +219,7 @@ def test_records_nest_as_deep_as_containers() -> None:
 
     def work() -> None:
         try:
-            for kind in (Box, FrozenSlots, lambda content: Pair([], content)):
+            for kind in (Box, FrozenSlots, lambda content: Pair([], content), *COLLECTIONS):
                 assert classify(chain(1023, kind)) == "rich"
                 copied(chain(1023, kind))
                 assert classify(chain(1025, kind)) == "other"
@@ -226,6 +264,110 @@ def test_a_named_tuple_stays_one() -> None:
     assert again == pair
     assert again.left is not pair.left
     assert again.right is pair.right
+
+
+def test_the_containers_of_collections_are_copied_with_what_is_in_them() -> None:
+    fixed = ("text", 1.5)
+    for value in (
+        collections.OrderedDict(a=[1], b={"c": [2]}, d=fixed),
+        collections.defaultdict(list, a=[1], b={"c": [2]}, d=fixed),
+        collections.Counter({"a": [1], "b": {"c": [2]}, "d": fixed}),  # type: ignore[dict-item]
+    ):
+        pristine = repr(value)
+        again = copied(value)
+        assert type(again) is type(value)
+        assert again == value
+        assert list(again) == list(value)
+        assert again["d"] is fixed
+        again["a"].append(9)
+        again["b"]["c"].append(9)
+        again["new"] = 1
+        assert repr(value) == pristine
+
+
+def test_an_ordered_dict_keeps_its_order() -> None:
+    value = collections.OrderedDict((number, [number]) for number in range(20))
+    value.move_to_end(3)
+    value.move_to_end(7, last=False)
+    again = copied(value)
+    assert list(again.items()) == list(value.items())
+    again.move_to_end(7)
+    assert again.popitem() == (7, [7])
+    assert next(iter(value)) == 7
+    assert list(reversed(again)) == [number for number in reversed(value) if number != 7]
+
+
+def test_a_defaultdict_keeps_what_makes_its_values() -> None:
+    def make() -> list[int]:
+        return []
+
+    for factory in (make, lambda: [0], None):
+        again = copied(collections.defaultdict(factory, a=[1]))
+        assert again.default_factory is factory
+        assert again == {"a": [1]}
+    again = copied(collections.defaultdict(make, a=[1]))
+    again["new"].append(1)
+    assert again == {"a": [1], "new": [1]}
+
+
+def test_a_deque_keeps_its_length() -> None:
+    for most in (None, 3, 0):
+        value = collections.deque([[0], [1], [2], [3]], most)
+        again = copied(value)
+        assert type(again) is collections.deque
+        assert again == value
+        assert again.maxlen == most
+        assert not {id(item) for item in again} & {id(item) for item in value}
+    again.append(1)
+    assert not again
+    # Nothing to copy in it.
+    text = "text that is not interned"
+    assert copied(collections.deque([text], 2))[0] is text
+
+
+def test_a_counter_is_copied_without_its_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = collections.Counter(b=2, a=1)
+    monkeypatch.setattr(collections.Counter, "__init__", None)
+    monkeypatch.setattr(collections.Counter, "update", None)
+    again = copied(value)
+    assert (type(again), list(again.items())) == (collections.Counter, [("b", 2), ("a", 1)])
+    assert again["none"] == 0
+
+
+def test_attributes_that_a_copy_would_lack_are_refused() -> None:
+    for value in (collections.OrderedDict(a=1), collections.Counter("a")):
+        assert classify(value) == "rich"
+        value.note = "mine"  # type: ignore[attr-defined]
+        assert classify(value) == "other"
+    refused = cache(backend=None, strict=True)(lambda: [value])
+    with pytest.raises(NotCacheableError, match=r"result\[0\].*Counter.*it has attributes of its own"):
+        refused()
+
+
+def test_a_caller_may_change_the_containers_of_collections() -> None:
+    calls = 0
+
+    @cache(backend=None, strict=True)
+    def function() -> Any:
+        nonlocal calls
+        calls += 1
+        words = collections.defaultdict(lambda: collections.deque(maxlen=2))
+        words["a"].append(collections.Counter("aab"))
+        return collections.OrderedDict(words=words, last=collections.deque([[1]], 3))
+
+    for _ in range(3):
+        got = function()
+        assert list(got) == ["words", "last"]
+        assert got["words"] == {"a": collections.deque([{"a": 2, "b": 1}])}
+        assert got["last"] == collections.deque([[1]])
+        assert got["words"]["new"].maxlen == 2
+        got["words"]["a"][0]["a"] += 1
+        got["words"]["a"].append(1)
+        got["last"][0].append(2)
+        got["last"].append(3)
+        got.move_to_end("words")
+        got["more"] = 1
+    assert calls == 1
 
 
 def test_attrs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import copy
 import gc
 import sys
@@ -17,7 +18,7 @@ import native_reference as reference
 import value_strategies
 from cachekit import cache
 from conftest import Run
-from test_copies import Box, Opaque, Pair, Point, Row, copied
+from test_copies import COLLECTIONS, Box, Opaque, Pair, Point, Row, copied
 
 
 def change(value: Any) -> None:
@@ -29,6 +30,10 @@ def change(value: Any) -> None:
     elif isinstance(value, tuple):
         for item in value:
             change(item)
+    elif isinstance(value, collections.deque):
+        for item in value:
+            change(item)
+        value.append("changed")
     elif isinstance(value, dict):
         for item in value.values():
             change(item)
@@ -52,6 +57,10 @@ rich = st.recursive(
         | st.builds(Point, inner, inner)
         | st.builds(Box, inner)
         | st.builds(Pair, inner, inner)
+        | st.lists(inner, max_size=3).map(collections.deque)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3).map(collections.OrderedDict)
+        | st.builds(collections.defaultdict, st.just(list), st.dictionaries(st.text(max_size=3), inner, max_size=3))
+        | st.dictionaries(st.text(max_size=3), st.integers(), max_size=3).map(collections.Counter)
         | st.sets(st.integers(), max_size=3)
     ),
     max_leaves=12,
@@ -140,6 +149,7 @@ def test_threads_that_wait_for_one_load_share_no_record() -> None:
 def test_references_are_balanced() -> None:
     shared = [object(), "text that is not interned", Opaque()]
     value = {"row": Row(shared[1], [shared[1]]), "pair": Pair([1], shared[1]), "point": Point([shared[1]])}  # type: ignore[list-item, arg-type]
+    value["collections"] = [make([shared[1]]) for make in COLLECTIONS]
     decorated = cache(backend=None, immutable=Opaque)(lambda: [value, shared[2]])
     decorated()
     gc.collect()

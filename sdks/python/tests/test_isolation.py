@@ -58,7 +58,7 @@ class Colour(enum.Enum):
         (MyList(), "other"),
         (Point(1, 2), "immutable"),
         (Point(1, [2]), "rich"),
-        (collections.OrderedDict(), "other"),
+        (collections.OrderedDict(), "rich"),
     ],
 )
 def test_classification(value: Any, shape: str) -> None:
@@ -134,7 +134,7 @@ def test_the_dict_of_an_instance_is_copied() -> None:
 def deep_size(value: Any) -> int:
     if isinstance(value, dict):
         return sys.getsizeof(value) + sum(deep_size(key) + deep_size(item) for key, item in value.items())
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, collections.deque)):
         return sys.getsizeof(value) + sum(map(deep_size, value))
     return sys.getsizeof(value)
 
@@ -152,10 +152,15 @@ def deep_size(value: Any) -> int:
         lambda: [{"a": number + 0.5, "b": "x" * (number % 90)} for number in range(5000)],
         lambda: [[number / 3] * (number % 7) for number in range(30000)],
         lambda: {number: [b"%d" % number * 20] for number in range(400)},
+        lambda: collections.OrderedDict((number, [b"%d" % number * 20]) for number in range(4000)),
+        lambda: collections.defaultdict(list, {str(number): [number / 3] for number in range(4000)}),
+        lambda: collections.Counter(f"the word {number}" for number in range(4000)),
+        lambda: collections.deque([number / 3] * 5 for number in range(4000)),
     ],
 )
 def test_weights_are_close(make: Any) -> None:
     value = make()
+    classify(value)
     assert 0.5 < weigh(value) / deep_size(value) < 2
 
 

@@ -29,6 +29,8 @@ _IMMUTABLE = {
     "typing": ("_GenericAlias",),
 }
 
+_COLLECTIONS = ("Counter", "OrderedDict", "defaultdict", "deque")
+
 # Who defines one of these has said how it is to be copied, or that it must not be.
 _OWN_WAYS = ("__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__del__")
 _HEAP_TYPE = 1 << 9
@@ -49,12 +51,17 @@ def _kind_of(cls: type) -> Kind:
     known = library(cls) if library is not None else None
     if known is not None:
         return known
-    for module, names in _IMMUTABLE.items():
-        if cls.__name__ in names and getattr(sys.modules.get(module), cls.__name__, None) is cls:
-            return IMMUTABLE
+    if _is_one_of(cls, "collections", _COLLECTIONS):
+        return cls.__name__
+    if any(_is_one_of(cls, module, names) for module, names in _IMMUTABLE.items()):
+        return IMMUTABLE
     if _is_named_tuple(cls):
         return NAMED_TUPLE
     return _record(cls)
+
+
+def _is_one_of(cls: type, module: str, names: tuple[str, ...]) -> bool:
+    return cls.__name__ in names and getattr(sys.modules.get(module), cls.__name__, None) is cls
 
 
 def _is_named_tuple(cls: type) -> bool:
