@@ -91,10 +91,28 @@ def park(threads: list[threading.Thread]) -> None:
     wait_until_parked([thread.native_id for thread in threads if thread.native_id is not None])
 
 
-def join(threads: list[threading.Thread]) -> None:
+def join(threads: list[threading.Thread], seconds: float = 20.0) -> None:
     for thread in threads:
-        thread.join(20)
+        thread.join(seconds)
         assert not thread.is_alive(), "a thread hangs"
+
+
+# What a thread gets on macOS is half a megabyte; a build without optimisation needs more.
+SMALL_STACK = 2 << 20
+
+
+def on_a_small_stack(work: Callable[[], Any]) -> Any:
+    """What `work` gives or raises in a thread of its own, whose stack is small."""
+    before = threading.stack_size(SMALL_STACK)
+    try:
+        threads, results = in_threads(1, work)
+        join(threads)
+    finally:
+        threading.stack_size(before)
+    [result] = results
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def free_port() -> int:

@@ -8,7 +8,6 @@ import fractions
 import functools
 import gc
 import pathlib
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -16,7 +15,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pytest
 
 from cachekit import NotCacheableError, _native, cache
-from test_values import STACK
+from support import on_a_small_stack
+from test_values import nested
 
 copied: Any = _native._copy
 classify: Any = _native._classify
@@ -209,31 +209,13 @@ def test_a_record_is_copied_field_by_field_without_its_own_code() -> None:
 
 
 def test_records_nest_as_deep_as_containers() -> None:
-    def chain(length: int, kind: Any) -> Any:
-        value: Any = 1
-        for _ in range(length):
-            value = kind(value)
-        return value
-
-    failures: list[BaseException] = []
-
     def work() -> None:
-        try:
-            for kind in (Box, FrozenSlots, lambda content: Pair([], content), *COLLECTIONS):
-                assert classify(chain(1023, kind)) == "rich"
-                copied(chain(1023, kind))
-                assert classify(chain(1025, kind)) == "other"
-        except BaseException as error:
-            failures.append(error)
+        for kind in (Box, FrozenSlots, lambda content: Pair([], content), *COLLECTIONS):
+            assert classify(nested(1023, kind)) == "rich"
+            copied(nested(1023, kind))
+            assert classify(nested(1025, kind)) == "other"
 
-    before = threading.stack_size(STACK)
-    try:
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(before)
-    assert failures == []
+    on_a_small_stack(work)
 
 
 def test_a_class_that_says_nothing_is_none_that_is_known() -> None:

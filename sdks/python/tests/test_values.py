@@ -11,7 +11,6 @@ import gc
 import random
 import subprocess
 import sys
-import threading
 import tracemalloc
 import uuid
 import zoneinfo
@@ -25,6 +24,7 @@ from hypothesis import strategies as st
 import native_reference as reference
 import value_strategies
 from cachekit import _native
+from support import on_a_small_stack
 
 encode: Any = _native._encode
 decode: Any = _native._decode
@@ -185,30 +185,14 @@ def test_cycles_and_depth() -> None:
 )
 def test_the_deepest_value_fits_a_small_stack(wrap: Any) -> None:
     value = nested(1024, wrap)
-    got: list[Any] = []
 
-    def work() -> None:
+    def work() -> list[Any]:
         data = encode(value)
-        got.append(data)
-        got.append(decode(data))
-        got.append(copy_tree(value))
-        got.append(classify(value))
-        got.append(weigh(value))
+        return [data, decode(data), copy_tree(value), classify(value), weigh(value)]
 
-    before = threading.stack_size(STACK)
-    try:
-        thread = threading.Thread(target=work)
-        thread.start()
-        thread.join()
-    finally:
-        threading.stack_size(before)
-    assert len(got) == 5
+    got = on_a_small_stack(work)
     assert got[0] == encode(got[1])
     corruption(b"\x91" * 1025 + b"\x01")
-
-
-# What a thread gets on macOS is half a megabyte; a build without optimisation needs more.
-STACK = 2 << 20
 
 
 def test_a_container_met_twice_is_written_twice() -> None:
