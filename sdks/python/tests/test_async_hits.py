@@ -18,6 +18,7 @@ import pytest
 
 from cachekit import cache
 from conftest import Run
+from support import in_threads, join
 
 Make = Callable[[], Any]
 Way = Callable[[Make], Coroutine[Any, Any, Any]]
@@ -254,21 +255,17 @@ def test_a_hit_on_any_loop_on_several_at_once_and_without_one() -> None:
 
     asyncio.run(made_here_and_awaited_there())
     begin = threading.Barrier(4, timeout=20)
-    results: list[bool] = []
 
-    async def many() -> None:
-        results.extend([await hit is value is (await asyncio.create_task(hit)) for _ in range(200)])
+    async def many() -> list[bool]:
+        return [await hit is value is (await asyncio.create_task(hit)) for _ in range(200)]
 
-    def run() -> None:
+    def run() -> list[bool]:
         begin.wait()
-        asyncio.run(many())
+        return asyncio.run(many())
 
-    threads = [threading.Thread(target=run) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [True] * 800
+    threads, results = in_threads(4, run)
+    join(threads)
+    assert results == [[True] * 200] * 4
     assert function.cache_info().loads == 1
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import threading
 from typing import Any
 
 import pytest
 
 import cachekit
 from cachekit import cache, is_disabled
+from support import in_threads, join
 
 
 def counter() -> Any:
@@ -54,10 +54,8 @@ def test_another_thread_is_not_concerned_unless_the_process_is() -> None:
     function()
 
     def in_thread(call: Any) -> Any:
-        results: list[Any] = []
-        thread = threading.Thread(target=lambda: results.append(call()))
-        thread.start()
-        thread.join()
+        threads, results = in_threads(1, call)
+        join(threads)
         return results[0]
 
     with cachekit.disabled():

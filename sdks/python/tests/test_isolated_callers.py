@@ -7,7 +7,6 @@ import collections
 import copy
 import gc
 import sys
-import threading
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ import native_reference as reference
 import value_strategies
 from cachekit import cache
 from conftest import Run
+from support import Gate, in_threads, join, park
 from test_copies import COLLECTIONS, Box, Opaque, Pair, Point, Row, copied
 
 
@@ -124,23 +124,17 @@ def test_tasks_that_gather_one_key_share_nothing(options: Any, run: Run) -> None
 
 
 def test_threads_that_wait_for_one_load_share_no_record() -> None:
-    entered, go = threading.Event(), threading.Event()
+    gate = Gate()
 
     @cache(backend=None)
     def function() -> Row:
-        entered.set()
-        go.wait(10)
-        return Row("a", ["b"])
+        return Row("a", ["b"] * gate())
 
-    got: list[Row] = []
-    threads = [threading.Thread(target=lambda: got.append(function())) for _ in range(3)]
-    threads[0].start()
-    entered.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    go.set()
-    for thread in threads:
-        thread.join()
+    threads, got = in_threads(3, function)
+    assert gate.entered.acquire(timeout=20)
+    park(threads)
+    gate.open.set()
+    join(threads)
     got.append(function())
     assert len({id(row) for row in got}) == len({id(row.tags) for row in got}) == 4
     assert function.cache_info().loads == 1

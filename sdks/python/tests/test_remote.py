@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -21,7 +20,7 @@ from cachekit import (
     configure,
 )
 from conftest import Run
-from support import RedisServer, run_python, wait_until
+from support import Gate, RedisServer, in_threads, join, run_python, wait_until
 
 VALUES: list[Any] = [
     None, True, False, 0, -1, 2**63, -(2**63), 2**200, 1.5, float("inf"), "text", "\u00e9\U0001f600", b"\x00\xff", [], [1, [2]],
@@ -145,25 +144,14 @@ def test_sync_and_async_functions_of_threads_and_loops_at_once(redis: RedisServe
     async def asynchronous(x: int) -> int:
         return x * 2
 
-    failures: list[BaseException] = []
+    async def main() -> None:
+        for x in range(50):
+            assert await asynchronous(x) == 2 * x
+            assert sync(x) == x
 
-    def worker() -> None:
-        async def main() -> None:
-            for x in range(50):
-                assert await asynchronous(x) == 2 * x
-                assert sync(x) == x
-
-        try:
-            asyncio.run(main())
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=worker) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
+    threads, results = in_threads(8, lambda: asyncio.run(main()))
+    join(threads, 60)
+    assert results == [None] * 8
 
 
 def test_lifetimes_in_the_remote_tier(redis: RedisServer) -> None:
@@ -332,23 +320,18 @@ def test_the_same_on_an_async_function(backend: RedisServer, run: Run) -> None:
 
 
 def test_a_clear_during_a_load_makes_its_write_dead(backend: RedisServer) -> None:
-    entered, leave = threading.Event(), threading.Event()
-    calls = []
+    gate = Gate()
 
     @cache(namespace="clear during load", l1=False)
     def function() -> int:
-        calls.append(1)
-        if len(calls) == 1:
-            entered.set()
-            assert leave.wait(20)
-        return len(calls)
+        return gate()
 
-    thread = threading.Thread(target=function)
-    thread.start()
-    assert entered.wait(20)
+    threads, results = in_threads(1, function)
+    assert gate.entered.acquire(timeout=20)
     function.cache_clear()
-    leave.set()
-    thread.join(20)
+    gate.open.set()
+    join(threads)
+    assert results == [1]
     assert function() == 2
 
 
