@@ -264,7 +264,7 @@ impl<K, V> Table<K, V> {
             self.make_room(0, 0, now, slot);
             return true;
         }
-        if self.wheel.filed() > 0 {
+        if self.wheel.is_due(now) {
             self.sweep(now, SWEPT);
         }
         self.make_room(1, weight, now, NIL);
@@ -307,7 +307,7 @@ impl<K, V> Table<K, V> {
         if self.is_empty() {
             self.give_back();
         }
-        self.wheel.due().is_some_and(|due| due <= now)
+        self.wheel.is_due(now)
     }
 
     /// When [`Table::sweep`] will find something to look at. `None`: not before something is inserted.

@@ -27,6 +27,7 @@ const EPOCH: u64 = 10;
 pub(super) struct Trend {
     /// Parts of turnovers so far.
     now: u64,
+    epoch: u64,
     /// Misses of LRU in this part.
     misses: u64,
     /// Hits that LRU would have missed, since the last insertion.
@@ -41,6 +42,7 @@ impl Trend {
     pub(super) fn new() -> Self {
         Self {
             now: 0,
+            epoch: 0,
             misses: 0,
             late: 0,
             this: (0, 0),
@@ -57,7 +59,7 @@ impl Trend {
 
     /// In which counts are halved.
     pub(super) fn epoch(&self) -> u64 {
-        self.now / (EPOCH * TURN)
+        self.epoch
     }
 
     /// Notes a hit, and whether it was late.
@@ -75,6 +77,7 @@ impl Trend {
         let part = (population / TURN).max(1);
         if self.misses >= part {
             self.now += self.misses / part;
+            self.epoch = self.now / (EPOCH * TURN);
             self.misses %= part;
         }
         self.this.0 += misses;

@@ -94,17 +94,17 @@ impl Wheel {
         self.first = self.first.min(tick);
     }
 
-    /// Takes out a slot that is to be looked at, with its tick.
+    /// Whether there is something to look at.
     #[inline]
-    pub(super) fn next(&mut self, now: Instant) -> Option<(u32, u32)> {
-        if u64::from(self.first) > self.passed(now) || self.first == UNFILED {
-            return None;
-        }
-        self.take()
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.first != UNFILED && u64::from(self.first) <= self.passed(now)
     }
 
-    #[cold]
-    fn take(&mut self) -> Option<(u32, u32)> {
+    /// Takes out a slot that is to be looked at, with its tick.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(u32, u32)> {
+        if !self.is_due(now) {
+            return None;
+        }
         let tick = self.first;
         let (slot, is_empty) = if tick == self.open_at {
             (self.open.pop(), self.open.is_empty())

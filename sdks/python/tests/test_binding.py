@@ -29,6 +29,17 @@ def recorder(backend: str | None, name: str) -> Any:
 
 
 @pytest.mark.parametrize("backend", Both)
+def test_integers_of_every_length(backend: str | None) -> None:
+    one = recorder(backend, f"integers {backend}")
+    ends = [0, *(1 << bits for bits in (1, 15, 29, 30, 31, 32, 59, 60, 61, 62, 63, 64, 89, 90, 91, 120))]
+    values = sorted({sign * (end + near) for end in ends for near in (-1, 0, 1) for sign in (1, -1)})
+    first = [one(value) for value in values]
+    assert first == list(range(1, len(values) + 1))
+    assert [one(int(str(value))) for value in values] == first, "equal, but other objects"
+    assert [one(value) for value in values] == first
+
+
+@pytest.mark.parametrize("backend", Both)
 def test_calls_that_bind_the_same(backend: str | None) -> None:
     calls = []
 

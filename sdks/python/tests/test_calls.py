@@ -376,6 +376,13 @@ def test_nothing_is_derived_from_it() -> None:
         Derived(print, (), {})
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="types that cannot be changed came with 3.10")
+def test_nobody_changes_the_type() -> None:
+    """The interpreter looks a method up by the short way only then."""
+    with pytest.raises(TypeError, match="immutable type"):
+        _native.CachedFunction.__call__ = None  # type: ignore[method-assign, assignment]
+
+
 def test_pickled_by_name() -> None:
     assert pickle.loads(pickle.dumps(module_level)) is module_level
 
