@@ -94,16 +94,8 @@ impl Key {
         match (&self.form, parts) {
             // SAFETY: the key holds its part, the caller the other.
             (Form::One(known), [part]) => unsafe { equal(known.as_ptr(), *part) },
-            (Form::Many(known), parts) => {
-                let known = known.as_ptr();
-                // SAFETY: the tuple is alive, and the indices are below its length.
-                unsafe {
-                    ffi::PyTuple_GET_SIZE(known) == parts.len().cast_signed()
-                        && parts.iter().enumerate().all(|(index, part)| {
-                            equal(ffi::PyTuple_GET_ITEM(known, index.cast_signed()), *part)
-                        })
-                }
-            }
+            // SAFETY: as above.
+            (Form::Many(known), parts) => unsafe { are_items(known.as_ptr(), parts) },
             (Form::Empty, []) => true,
             _ => false,
         }
@@ -156,6 +148,22 @@ impl Key {
                 .iter()
                 .for_each(|local| visit(local.object.as_ptr())),
         }
+    }
+}
+
+/// Whether a tuple has these items, and no others.
+///
+/// # Safety
+/// A live tuple of plain arguments, and live parts.
+#[inline(always)]
+pub(crate) unsafe fn are_items(tuple: *mut ffi::PyObject, parts: &[*mut ffi::PyObject]) -> bool {
+    // SAFETY: the indices are below its length.
+    unsafe {
+        ffi::PyTuple_GET_SIZE(tuple) == parts.len().cast_signed()
+            && parts
+                .iter()
+                .enumerate()
+                .all(|(at, part)| equal(ffi::PyTuple_GET_ITEM(tuple, at.cast_signed()), *part))
     }
 }
 

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 
 use crate::ending;
 use crate::guard::attached;
-use crate::key::{Encoded, Form, Key, Opaque};
+use crate::key::{Encoded, Form, Key, Opaque, are_items};
 use crate::scalar::equal;
 use crate::stored::Share;
 
@@ -147,9 +147,15 @@ impl Packed {
     /// The parts are alive.
     #[inline]
     pub(crate) unsafe fn is_plain(&self, receiver: usize, parts: &[*mut ffi::PyObject]) -> bool {
-        if let ([part], 0) = (parts, receiver) {
-            // SAFETY: without bits of a tag it is the object's address; this holds the one, the caller the other.
-            return self.tag() == Self::ONE && unsafe { equal(self.0.as_ptr().cast(), *part) };
+        if receiver == 0 {
+            // SAFETY: without bits of a tag it is the object's address; this holds what it names, the caller the parts.
+            unsafe {
+                match (self.tag(), parts) {
+                    (Self::ONE, [part]) => return equal(self.0.as_ptr().cast(), *part),
+                    (Self::MANY, parts) => return are_items(untag(self.0), parts),
+                    _ => {}
+                }
+            }
         }
         // SAFETY: by this function's contract.
         self.with(|key| unsafe { key.is_plain(receiver, parts) })
