@@ -8,6 +8,7 @@ mod call;
 mod far;
 mod lifetimes;
 mod parts;
+mod unjoined;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -23,6 +24,7 @@ pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Reported, Served, Source,
     Unnoticed, Usage,
 };
+pub use self::unjoined::{Ended, Entered, Load, Loader, Unjoined};
 use crate::clock::{Clock, Instant};
 use crate::driver::{Caller, Driver};
 use crate::envelope::Pipeline;

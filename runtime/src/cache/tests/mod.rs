@@ -8,3 +8,4 @@ mod schedules;
 mod simulated;
 mod stack;
 mod support;
+mod unjoined;

@@ -23,7 +23,7 @@ pub(super) const TTL: Duration = Duration::from_secs(10);
 pub(super) type Near = L1<String, String, Arc<ManualClock>>;
 pub(super) type TestCache = Cache<Near, MessagePack<String>, Problem, Probe, Bench>;
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     Failed,
     Cancelled,
