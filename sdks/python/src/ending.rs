@@ -5,7 +5,6 @@
 //! stops for good where the user's code ends under it, and the rest of our code is left in time: the last thing that
 //! happens before the end is that calls go straight through, whoever is inside comes out, and for a while nobody enters.
 
-use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::thread::{self, Thread};
 use crate::{disabled, sweeper};
 
 /// Threads that run code of ours which may call Python. A library that switches stacks in the middle of it puts the count
@@ -24,16 +24,18 @@ const PATIENCE: Duration = Duration::from_millis(200);
 static ENDED: OnceLock<Instant> = OnceLock::new();
 const GRACE: Duration = Duration::from_secs(1);
 
-thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-    static ENDS: Cell<bool> = const { Cell::new(false) };
+/// Keeps a thread out while the interpreter ends. It usually does before the thread is back.
+#[inline]
+fn give_way(here: &Thread) {
+    if let Some(ended) = ENDED.get()
+        && !here.ends.get()
+    {
+        stay_out(*ended);
+    }
 }
 
-/// Keeps a thread out while the interpreter ends. It usually does before the thread is back.
-fn give_way() {
-    let Some(ended) = ENDED.get().filter(|_| !ENDS.get()) else {
-        return;
-    };
+#[cold]
+fn stay_out(ended: Instant) {
     let left = GRACE.saturating_sub(ended.elapsed());
     if left.is_zero() {
         return;
@@ -55,46 +57,56 @@ pub(crate) struct Inside(());
 
 impl Inside {
     pub(crate) fn enter() -> Self {
-        let depth = DEPTH.get();
-        if depth == 0 {
-            give_way();
-        }
-        DEPTH.set(depth + 1);
-        if depth == 0 {
-            INSIDE.fetch_add(1, Ordering::Relaxed);
-        }
+        thread::here(|here| {
+            let depth = here.depth.get();
+            if depth == 0 {
+                give_way(here);
+            }
+            here.depth.set(depth + 1);
+            if depth == 0 {
+                INSIDE.fetch_add(1, Ordering::Relaxed);
+            }
+        });
         Self(())
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let depth = DEPTH.get().saturating_sub(1);
-        DEPTH.set(depth);
+        let depth = thread::here(|here| {
+            let depth = here.depth.get().saturating_sub(1);
+            here.depth.set(depth);
+            depth
+        });
         if depth == 0 {
             INSIDE.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
-/// Somebody else's code, called by ours, while it lives.
-struct Outside(usize);
+/// Somebody else's code, called by ours on that thread, while it lives.
+struct Outside<'a> {
+    here: &'a Thread,
+    depth: usize,
+}
 
-impl Outside {
-    fn leave() -> Self {
-        let depth = DEPTH.replace(0);
+impl<'a> Outside<'a> {
+    #[inline]
+    fn leave(here: &'a Thread) -> Self {
+        let depth = here.depth.replace(0);
         if depth > 0 {
             INSIDE.fetch_sub(1, Ordering::Relaxed);
         }
-        Self(depth)
+        Self { here, depth }
     }
 }
 
-impl Drop for Outside {
+impl Drop for Outside<'_> {
+    #[inline]
     fn drop(&mut self) {
-        give_way();
-        DEPTH.set(self.0);
-        if self.0 > 0 {
+        give_way(self.here);
+        self.here.depth.set(self.depth);
+        if self.depth > 0 {
             INSIDE.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -102,8 +114,10 @@ impl Drop for Outside {
 
 /// Runs `work` without the interpreter.
 pub(crate) fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> R {
-    let _outside = Outside::leave();
-    py.detach(work)
+    thread::here(|here| {
+        let _outside = Outside::leave(here);
+        py.detach(work)
+    })
 }
 
 /// Stops this thread for good. The process ends without it.
@@ -210,7 +224,23 @@ pub(crate) unsafe fn vectorcall(
     nargsf: usize,
     kwnames: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    let _outside = Outside::leave();
+    // SAFETY: the caller's.
+    thread::here(|here| unsafe { vectorcall_on(here, callable, args, nargsf, kwnames) })
+}
+
+/// [`vectorcall`] by who knows the thread already.
+///
+/// # Safety
+/// As for that, on that thread.
+#[inline]
+pub(crate) unsafe fn vectorcall_on(
+    here: &Thread,
+    callable: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    nargsf: usize,
+    kwnames: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let _outside = Outside::leave(here);
     let unwound = Unwound;
     // SAFETY: the caller's.
     let result = unsafe { unwinding::PyObject_Vectorcall(callable, args, nargsf, kwnames) };
@@ -223,11 +253,13 @@ pub(crate) unsafe fn vectorcall(
 /// # Safety
 /// Attached, and the reference is given up.
 pub(crate) unsafe fn release(object: *mut ffi::PyObject) {
-    let _outside = Outside::leave();
-    let unwound = Unwound;
-    // SAFETY: the caller's.
-    unsafe { unwinding::Py_DecRef(object) };
-    std::mem::forget(unwound);
+    thread::here(|here| {
+        let _outside = Outside::leave(here);
+        let unwound = Unwound;
+        // SAFETY: the caller's.
+        unsafe { unwinding::Py_DecRef(object) };
+        std::mem::forget(unwound);
+    });
 }
 
 /// `PyIter_Send` for the user's coroutine.
@@ -240,12 +272,14 @@ pub(crate) unsafe fn send(
     value: *mut ffi::PyObject,
     result: *mut *mut ffi::PyObject,
 ) -> ffi::PySendResult {
-    let _outside = Outside::leave();
-    let unwound = Unwound;
-    // SAFETY: the caller's.
-    let sent = unsafe { unwinding::PyIter_Send(coroutine, value, result) };
-    std::mem::forget(unwound);
-    sent
+    thread::here(|here| {
+        let _outside = Outside::leave(here);
+        let unwound = Unwound;
+        // SAFETY: the caller's.
+        let sent = unsafe { unwinding::PyIter_Send(coroutine, value, result) };
+        std::mem::forget(unwound);
+        sent
+    })
 }
 
 /// Whether the end has begun.
@@ -257,11 +291,11 @@ pub(crate) fn has_begun() -> bool {
 #[pyfunction]
 fn end(py: Python<'_>) {
     disabled::disabled_process(1);
-    ENDS.set(true);
+    thread::here(|here| here.ends.set(true));
     let _ = ENDED.set(Instant::now());
     sweeper::stop_sweeper(py);
     let until = Instant::now() + PATIENCE;
-    let mine = isize::from(DEPTH.get() > 0);
+    let mine = isize::from(thread::here(|here| here.depth.get()) > 0);
     // This thread has the interpreter when it looks, so none that it does not see can be inside.
     while INSIDE.load(Ordering::Relaxed) > mine && Instant::now() < until {
         py.detach(|| std::thread::sleep(Duration::from_micros(50)));
@@ -270,7 +304,10 @@ fn end(py: Python<'_>) {
 
 /// In a forked child only this thread is left.
 pub(crate) fn after_fork_in_child() {
-    INSIDE.store(isize::from(DEPTH.get() > 0), Ordering::Relaxed);
+    INSIDE.store(
+        isize::from(thread::here(|here| here.depth.get()) > 0),
+        Ordering::Relaxed,
+    );
 }
 
 /// Has the interpreter call [`end`].

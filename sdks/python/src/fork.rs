@@ -7,7 +7,7 @@
 use cachekit_runtime::shim;
 use pyo3::prelude::*;
 
-use crate::{ending, sweeper, unjoined};
+use crate::{ending, sweeper};
 
 /// Has the runtime's locks held during every fork of this process.
 #[cfg(unix)]
@@ -47,7 +47,6 @@ pub(crate) fn register() -> PyResult<()> {
 #[pyfunction]
 pub(crate) fn after_fork_in_child() {
     ending::after_fork_in_child();
-    unjoined::after_fork_in_child();
     sweeper::after_fork_in_child();
     shim::after_fork_in_child();
 }

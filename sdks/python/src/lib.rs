@@ -50,6 +50,7 @@ mod steps;
 mod stored;
 mod sweeper;
 mod temporal;
+mod thread;
 mod tiers;
 mod types;
 mod unjoined;

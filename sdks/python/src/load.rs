@@ -20,6 +20,7 @@ use crate::guard::attached;
 use crate::lazy::RAISED;
 use crate::remote::Signals;
 use crate::stored::{Share, Value};
+use crate::thread::{self, Thread};
 
 /// What the user's function raised.
 pub(crate) struct Raised {
@@ -118,18 +119,12 @@ fn equal(py: Python<'_>, raised: &Arc<Raised>) -> PyErr {
 
 /// An error before the stack ends: a function that calls itself through its cache uses more of it than a plain one.
 pub(crate) fn check_stack() -> PyResult<()> {
-    if stack_is_nearly_used_up() {
+    if thread::here(Thread::stack_is_nearly_used_up) {
         return Err(PyRecursionError::new_err(
             "maximum recursion depth exceeded in a cached function",
         ));
     }
     Ok(())
-}
-
-/// Whether what is left of the stack is for what runs at the deepest call.
-#[inline]
-pub(crate) fn stack_is_nearly_used_up() -> bool {
-    stack::nearly_used_up()
 }
 
 /// Counts a level of Python's own recursion limit while it lives.
@@ -151,54 +146,5 @@ impl Drop for Level {
     fn drop(&mut self) {
         // SAFETY: made by a successful `Py_EnterRecursiveCall` on this thread.
         unsafe { ffi::Py_LeaveRecursiveCall() };
-    }
-}
-
-/// How much of the thread's stack is left.
-#[cfg(target_os = "linux")]
-mod stack {
-    use std::cell::Cell;
-    use std::mem::MaybeUninit;
-
-    /// Kept for whatever runs at the deepest call: Python code, and our own way back.
-    const RESERVE: usize = 512 << 10;
-
-    thread_local! {
-        /// The lowest address that calls may go on from; zero while it is not known.
-        static FLOOR: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
-    }
-
-    pub(super) fn nearly_used_up() -> bool {
-        let marker = 0_u8;
-        let here = std::hint::black_box(&raw const marker) as usize;
-        let (mut floor, mut top) = FLOOR.get();
-        if top == 0 {
-            (floor, top) = bounds().unwrap_or((0, usize::MAX));
-            FLOOR.set((floor, top));
-        }
-        // Some libraries switch stacks; of theirs nothing is known.
-        here < floor.saturating_add(RESERVE) && here >= floor
-    }
-
-    fn bounds() -> Option<(usize, usize)> {
-        let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
-        let (mut low, mut size) = (std::ptr::null_mut(), 0);
-        // SAFETY: initialised by the first call, if that succeeds, and destroyed by the last.
-        unsafe {
-            if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
-                return None;
-            }
-            let status =
-                libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut low, &raw mut size);
-            libc::pthread_attr_destroy(attributes.as_mut_ptr());
-            (status == 0).then(|| (low as usize, low as usize + size))
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod stack {
-    pub(super) fn nearly_used_up() -> bool {
-        false
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use cachekit_runtime::cache;
 use cachekit_runtime::clock::Instant;
 use cachekit_runtime::key::KeyHash;
-use cachekit_runtime::l1::{Item, Limits, Table};
+use cachekit_runtime::l1::{Item, Limits};
+use cachekit_runtime::shim;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -21,12 +22,11 @@ use crate::guard::attached;
 use crate::heap;
 use crate::key::{Encoded, Form, Key, Opaque, of_encoding};
 use crate::packed::{Held, Packed};
-use crate::part::{Glance, Part, glance};
+use crate::part::{Glance, Part, State, glance};
 use crate::ready;
 use crate::shared::{Guarded, Shards};
 use crate::stored::{Share, Value};
 use crate::sweeper::Due;
-use crate::unjoined::Unjoined;
 
 /// A key, the hash it is found by, and what the runtime knows it as.
 #[derive(Clone)]
@@ -59,9 +59,8 @@ impl CallKey {
 
 /// The tier.
 pub(crate) struct Local {
-    parts: Shards<Part>,
+    pub(crate) parts: Shards<Part>,
     owners: Guarded<HashMap<usize, Owner>>,
-    pub(crate) unjoined: Unjoined,
     due: Arc<Due>,
     /// This tier, for whoever sweeps it.
     this: Weak<Self>,
@@ -92,15 +91,17 @@ impl Local {
         sliding: Option<Duration>,
     ) -> Arc<Self> {
         let part = |count| Part::new(limits.share(count), sliding);
-        Arc::new_cyclic(|this| Self {
+        let local = Arc::new_cyclic(|this| Self {
             parts: Shards::new(limits.shards(), part),
             owners: Guarded::new(HashMap::new()),
-            unjoined: Unjoined::new(),
             due: Due::new(),
             this: Weak::clone(this),
             enabled,
             awaited,
-        })
+        });
+        let weak: Weak<Self> = Arc::downgrade(&local);
+        shim::reset_after_fork(weak);
+        local
     }
 
     /// Entries, their bytes, and how many had to leave for others, without touching the table.
@@ -129,13 +130,14 @@ impl Local {
         receiver: usize,
         object: *mut ffi::PyObject,
     ) -> Result<*mut ffi::PyObject, Glance> {
-        let table = &self.parts.of(hash).table;
+        let part = self.parts.of(hash);
         // SAFETY: both are alive, and the thread is attached.
         unsafe {
             #[cfg(not(Py_GIL_DISABLED))]
-            return glance(table.section(), hash, now, receiver, object);
+            return glance(&mut part.state.section().table, hash, now, receiver, object);
             #[cfg(Py_GIL_DISABLED)]
-            table.with(|table| glance(table, hash, now, receiver, object))
+            part.state
+                .with(|state| glance(&mut state.table, hash, now, receiver, object))
         }
     }
 
@@ -153,7 +155,7 @@ impl Local {
     ) -> Option<(*mut ffi::PyObject, Share)> {
         let mut dropped = false;
         let part = self.parts.of(hash);
-        let found = part.table.with(|table| {
+        let found = part.state.with(|State { table, .. }| {
             // SAFETY: the parts are alive.
             let found = table.find(hash, now, |key| unsafe { key.is_plain(receiver, parts) });
             if let Some(value) = found {
@@ -175,7 +177,7 @@ impl Local {
     pub(crate) fn find(&self, key: &CallKey) -> Option<Value> {
         let now = clock::now();
         let part = self.parts.of(key.hash);
-        let (found, dropped) = part.table.with(|table| {
+        let (found, dropped) = part.state.with(|State { table, .. }| {
             let found = table
                 .find(key.hash, now, |known| known.same(&key.key))
                 .map(|value| {
@@ -202,7 +204,7 @@ impl Local {
     ) -> PyResult<Option<Arc<Opaque>>> {
         let hash = of_encoding(receiver, &wanted.hash);
         let mut candidates = Vec::new();
-        self.parts.of(hash).table.with(|table| {
+        self.parts.of(hash).state.with(|State { table, .. }| {
             table.candidates(hash, |key| {
                 if key.receiver() == receiver {
                     let local = key.local();
@@ -263,7 +265,7 @@ impl Local {
     #[inline]
     pub(crate) fn foresee(&self, hash: u64) {
         let part = self.parts.of(hash);
-        part.table.with(|table| {
+        part.state.with(|State { table, .. }| {
             if let Some((key, value)) = table.foresee(hash) {
                 key.foresee();
                 value.foresee();
@@ -279,7 +281,7 @@ impl Local {
 
     /// Notes an entry with its receiver; says whether that still lives.
     #[inline]
-    fn own(&self, receiver: usize, hash: u64) -> bool {
+    pub(crate) fn own(&self, receiver: usize, hash: u64) -> bool {
         receiver == 0
             || self.owners.with(|owners| {
                 let owner = owners.get_mut(&receiver);
@@ -287,51 +289,11 @@ impl Local {
             })
     }
 
-    /// Stores a value under a key of plain arguments, which `same` recognises.
-    ///
-    /// # Safety
-    /// Attached.
-    pub(crate) unsafe fn put(
-        &self,
-        hash: u64,
-        key: Packed,
-        value: Value,
-        lifetime: Option<Duration>,
-        same: impl Fn(&Packed) -> bool,
-    ) {
-        let receiver = key.receiver();
-        if !self.own(receiver, hash) {
-            attached(|_| drop((key, value)));
-            return;
-        }
-        let now = clock::now();
-        // SAFETY: attached.
-        let py = unsafe { Python::assume_attached() };
-        let item = Item {
-            weight: value.weight(py),
-            expires: lifetime.map(|lifetime| now.after(lifetime)),
-            key,
-            value: Held::new(value.object, value.share),
-        };
-        let part = self.parts.of(hash);
-        part.table.with(|table| {
-            table.insert(hash, item, now, same);
-            part.note(table);
-        });
-        self.tell_due();
-        // SAFETY: attached.
-        unsafe { part.release_dropped() };
-        if receiver != 0 {
-            self.tidy(receiver);
-        }
-    }
-
     /// Stores a value; says whether it is in.
     pub(crate) fn insert(&self, key: &CallKey, value: Value, lifetime: Option<Duration>) -> bool {
         if !self.enabled || value.share == Share::Never {
             return false;
         }
-        self.unjoined.overtake(key.hash);
         if !self.own(key.key.receiver, key.hash) {
             return false;
         }
@@ -347,9 +309,10 @@ impl Local {
             expires: lifetime.map(|lifetime| now.after(lifetime)),
         };
         let part = self.parts.of(key.hash);
-        let inserted = part
-            .table
-            .with(|table| table.insert(key.hash, item, now, |known| known.same(&key.key)));
+        let inserted = part.state.with(|State { table, unjoined }| {
+            unjoined.overtake(key.hash);
+            table.insert(key.hash, item, now, |known| known.same(&key.key))
+        });
         part.settle();
         self.tell_due();
         if key.key.receiver != 0 {
@@ -371,21 +334,21 @@ impl Local {
 
     /// Removes an entry; says whether there was one.
     pub(crate) fn remove(&self, key: &CallKey) -> bool {
-        self.unjoined.overtake(key.hash);
         let part = self.parts.of(key.hash);
-        let removed = part
-            .table
-            .with(|table| table.remove(key.hash, |known| known.same(&key.key)));
+        let removed = part.state.with(|State { table, unjoined }| {
+            unjoined.overtake(key.hash);
+            table.remove(key.hash, |known| known.same(&key.key))
+        });
         part.settle();
         attached(|_| removed.is_some())
     }
 
     /// Removes every entry.
     pub(crate) fn clear(&self) {
-        self.unjoined.overtake_all();
+        self.overtake_all();
         let owners = self.owners.with(std::mem::take);
         for part in self.parts.iter() {
-            part.table.with(Table::clear);
+            part.state.with(|state| state.table.clear());
             part.settle();
         }
         attached(|_| drop(owners));
@@ -399,7 +362,7 @@ impl Local {
         let mut removed = Vec::new();
         for hash in &owner.hashes {
             let part = self.parts.of(*hash);
-            part.table.with(|table| {
+            part.state.with(|State { table, .. }| {
                 while let Some(pair) = table.remove(*hash, |key| key.receiver() == address) {
                     removed.push(pair);
                 }
@@ -410,7 +373,7 @@ impl Local {
     }
 
     /// Forgets hashes of entries that left, so that a receiver that lives long does not gather them.
-    fn tidy(&self, address: usize) {
+    pub(crate) fn tidy(&self, address: usize) {
         let hashes = self.owners.with(|owners| {
             let owner = owners.get_mut(&address)?;
             (owner.hashes.len() >= owner.tidy_at).then(|| std::mem::take(&mut owner.hashes))
@@ -420,7 +383,7 @@ impl Local {
         hashes.dedup();
         hashes.retain(|hash| {
             let mut there = false;
-            self.parts.of(*hash).table.with(|table| {
+            self.parts.of(*hash).state.with(|State { table, .. }| {
                 table.candidates(*hash, |key| there |= key.receiver() == address);
             });
             there
@@ -435,7 +398,7 @@ impl Local {
 
     /// Has the tier swept when something of it is due.
     #[inline]
-    fn tell_due(&self) {
+    pub(crate) fn tell_due(&self) {
         let due = self.parts.iter().map(|part| &part.due);
         let due = due.map(|due| due.load(Ordering::Relaxed)).min();
         self.due.set(due.unwrap_or(u64::MAX), &self.this);
@@ -447,13 +410,13 @@ impl Local {
         let now = clock::now();
         let mut more = false;
         for part in self.parts.iter() {
-            more |= part.table.with(|table| {
+            more |= part.state.with(|State { table, .. }| {
                 let more = table.sweep(now, steps);
                 part.note(table);
                 more
             });
             while !is_over()
-                && let Some((key, value)) = part.table.with(Table::pop_dropped)
+                && let Some((key, value)) = part.state.with(|state| state.table.pop_dropped())
             {
                 value.release_outside(py);
                 drop(key);
@@ -471,7 +434,7 @@ impl Local {
         // SAFETY: the caller is `tp_traverse`.
         unsafe {
             for part in self.parts.iter() {
-                part.table.while_stopped(|table| {
+                part.state.while_stopped(|State { table, .. }| {
                     for (key, value) in table.iter() {
                         key.each_object(&mut visit);
                         visit(value.object());

@@ -78,7 +78,11 @@ impl Tiers {
         value: Option<Value>,
     ) -> PyResult<Py<PyAny>> {
         let core = self.core(py)?;
-        let _joinable = self.local.unjoined.joinable();
+        let hash = located.key.hash;
+        let _in_flight = match operation {
+            Operation::Peek => self.local.enter(hash),
+            _ => self.local.overtake(hash),
+        };
         let mut lookup = self.lookup(py, &core, located)?;
         lookup.remote &= !self.is_async;
         match (operation, value) {
@@ -170,6 +174,7 @@ impl Tiers {
 
 /// Drops the entries of this process; loads that are running are not kept either.
 fn clear_here(py: Python<'_>, core: &Core) -> PyResult<()> {
+    core.cache.local().0.overtake_all();
     let here = core.cache.on(None::<Arc<FunctionRemote>>, Blocking);
     run(py, Box::pin(here.clear()))?.map_err(|error| errors::raise(py, error))
 }

@@ -3,17 +3,26 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cachekit_runtime::cache::Unjoined;
 use cachekit_runtime::clock::Instant;
 use cachekit_runtime::l1::{First, Limits, Table};
 use pyo3::ffi;
 
 use crate::guard::attached;
+use crate::load::Raised;
 use crate::packed::{Held, Packed, Taken};
 use crate::shared::Guarded;
+use crate::stored::Value;
+
+/// What is found by some hashes, and what is being loaded.
+pub(crate) struct State {
+    pub(crate) table: Table<Packed, Held>,
+    pub(crate) unjoined: Unjoined<Packed, Value, Raised>,
+}
 
 /// The entries of some hashes.
 pub(crate) struct Part {
-    pub(crate) table: Guarded<Table<Packed, Held>>,
+    pub(crate) state: Guarded<State>,
     pub(crate) len: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) evictions: AtomicU64,
@@ -29,7 +38,10 @@ impl Part {
             None => table,
         };
         Self {
-            table: Guarded::new(table),
+            state: Guarded::new(State {
+                table,
+                unjoined: Unjoined::new(),
+            }),
             len: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
@@ -53,7 +65,7 @@ impl Part {
     /// Attached.
     #[inline]
     pub(crate) unsafe fn release_dropped(&self) {
-        while let Some((key, value)) = self.table.with(Table::pop_dropped) {
+        while let Some((key, value)) = self.state.with(|state| state.table.pop_dropped()) {
             // SAFETY: attached.
             unsafe {
                 key.release();
@@ -65,7 +77,7 @@ impl Part {
     /// Releases what left the table, and notes how much is left.
     #[cold]
     pub(crate) fn settle(&self) {
-        let dropped = self.table.with(|table| {
+        let dropped = self.state.with(|State { table, .. }| {
             self.note(table);
             table.take_dropped()
         });

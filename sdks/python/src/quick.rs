@@ -1,14 +1,13 @@
 //! A miss of a plain function without a remote tier, as long as nobody else wants the same: lookup, call, insertion.
 //!
-//! The runtime does the same and more, at ten times the cost: see [`unjoined`](crate::unjoined) for what happens when
-//! somebody comes along. Here the call stays on the raw API, since `PyO3` releases references elsewhere than where they
-//! are dropped unless it has attached the thread itself.
+//! Through a flight it would cost ten times as much. Who may go this way, and what happens when somebody comes along, is the
+//! runtime's to say: see [`Unjoined`](cachekit_runtime::cache::Unjoined). Here the call stays on the raw API, since `PyO3`
+//! releases references elsewhere than where they are dropped unless it has attached the thread itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachekit_runtime::clock::{Clock, Instant, SystemClock};
 use cachekit_runtime::generated::config::{Isolation, Monitoring};
-use cachekit_runtime::generated::metrics::LoadOutcome;
 use cachekit_runtime::metrics;
 use cachekit_runtime::shim;
 use pyo3::ffi;
@@ -18,12 +17,11 @@ use crate::ending;
 use crate::function::{CallArgs, Place};
 use crate::guard;
 use crate::isolate::is_atom;
-use crate::key::Key;
-use crate::load::{self, Raised};
-use crate::packed::Packed;
+use crate::load::Raised;
 use crate::stored::{Share, Value};
+use crate::thread::{self, Thread};
 use crate::tiers::{CONFIGURATION, Tiers};
-use crate::unjoined::Note;
+use crate::unjoined::{Ended, Lead, Noted};
 
 /// When a miss of a function may go this way.
 pub(crate) enum Alone {
@@ -73,37 +71,43 @@ pub(crate) unsafe fn load(
     args: CallArgs,
     at: Place<'_>,
 ) -> Option<*mut ffi::PyObject> {
+    // SAFETY: by the contract above.
+    thread::here(|here| unsafe { load_on(here, tiers, args, at) })
+}
+
+/// # Safety
+/// As for [`load`].
+#[inline(always)]
+unsafe fn load_on(
+    here: &Thread,
+    tiers: &Tiers,
+    args: CallArgs,
+    at: Place<'_>,
+) -> Option<*mut ffi::PyObject> {
     let local = &*tiers.local;
-    let Place {
-        hash,
-        receiver,
-        parts,
-    } = at;
-    if !tiers.alone.now() || !local.may_keep(receiver) || load::stack_is_nearly_used_up() {
+    if !tiers.alone.now() || !local.may_keep(at.receiver) || here.stack_is_nearly_used_up() {
         return None;
     }
-    // SAFETY: the parts are alive.
-    let same = |key: &Packed| unsafe { key.is_plain(receiver, parts) };
-    if !local.unjoined.is_free(hash, same) {
-        return None;
-    }
-    // SAFETY: attached, and the parts are alive.
-    let key = unsafe { Key::plain(Python::assume_attached(), receiver, parts) }.ok()?;
-    let noted = local.unjoined.note(hash, Packed::new(key));
+    // SAFETY: attached, and the arguments are alive.
+    let noted = unsafe { local.begin(at, here.number()) }?;
     tiers.counters.alone.add_one();
-    local.foresee(hash);
+    local.foresee(at.hash);
     let begun = (tiers.options.monitoring == Monitoring::Full).then(|| SystemClock.now());
+    let CallArgs {
+        args,
+        given,
+        kwnames,
+    } = args;
     // SAFETY: as the interpreter gave them.
     let result =
-        unsafe { ending::vectorcall(tiers.wrapped.as_ptr(), args.args, args.given, args.kwnames) };
-    let note = noted.end();
+        unsafe { ending::vectorcall_on(here, tiers.wrapped.as_ptr(), args, given, kwnames) };
     if let Some(begun) = begun {
         observe(begun);
     }
     // SAFETY: attached; a new reference, or null with an exception.
     unsafe {
         if result.is_null() {
-            failed(tiers, note);
+            failed(tiers, noted);
             return Some(result);
         }
         let class = ffi::Py_TYPE(result);
@@ -112,56 +116,44 @@ pub(crate) unsafe fn load(
             Isolation::Sealed => false,
             _ => is_atom(class),
         };
-        match note {
-            Some(note) if shareable && note.lead.is_none() => {
-                tiers.counters.alone_ok.add_one();
-                keep(tiers, hash, note, result, same);
-                Some(result)
-            }
-            note => Some(finish(tiers, hash, note, result, same)),
+        if !shareable {
+            return Some(finish(tiers, noted, at, result));
         }
+        tiers.counters.alone_ok.add_one();
+        let object = Bound::from_borrowed_ptr(Python::assume_attached(), result).unbind();
+        let value = Value::stored(object, Share::Same);
+        let lifetime = tiers.lifetimes.of_number(at.hash);
+        if let Some(lead) = local.keep(noted, at, value, lifetime) {
+            land(*lead, result);
+        }
+        Some(result)
     }
 }
 
-/// Stores what everybody may share.
+/// Gives those who wait what everybody may share.
 ///
 /// # Safety
 /// Attached, and the object is alive.
-#[inline]
-unsafe fn keep(
-    tiers: &Tiers,
-    hash: u64,
-    note: Note,
-    object: *mut ffi::PyObject,
-    same: impl Fn(&Packed) -> bool,
-) {
-    let Note { key, stale, .. } = note;
-    if stale {
-        // SAFETY: attached.
-        unsafe { key.release() };
-        return;
-    }
-    // SAFETY: attached, and the object is alive.
-    unsafe {
-        let object = Bound::from_borrowed_ptr(Python::assume_attached(), object).unbind();
-        let value = Value::stored(object, Share::Same);
-        tiers
-            .local
-            .put(hash, key, value, tiers.lifetimes.of_number(hash), same);
-    }
+#[cold]
+unsafe fn land(lead: Lead, object: *mut ffi::PyObject) {
+    guard::slot((), |py| {
+        // SAFETY: by the contract above.
+        let object = unsafe { Bound::from_borrowed_ptr(py, object) }.unbind();
+        lead.finish(Ok(Value::stored(object, Share::Same)));
+        Ok(())
+    });
 }
 
-/// What a result needs that is not shared as it is, or that others wait for.
+/// What a result needs that is not shared as it is. The load is not over before that is done.
 ///
 /// # Safety
-/// Attached, and the object is a reference that is given away.
+/// Attached, within the call that the arguments belong to, and the object is a reference that is given away.
 #[cold]
 unsafe fn finish(
     tiers: &Tiers,
-    hash: u64,
-    note: Option<Note>,
+    noted: Noted<'_>,
+    at: Place<'_>,
     object: *mut ffi::PyObject,
-    same: impl Fn(&Packed) -> bool,
 ) -> *mut ffi::PyObject {
     guard::object(|py| {
         // SAFETY: by the contract above.
@@ -172,31 +164,20 @@ unsafe fn finish(
         let value = match made {
             Ok(value) => value,
             Err(error) => {
-                failed_with(tiers, note, Raised::new(py, error.clone_ref(py)));
+                failed_with(tiers, noted, Raised::new(py, error.clone_ref(py)));
                 return Err(error);
             }
         };
         tiers.counters.alone_ok.add_one();
-        if let Some(note) = note {
-            let current = !note.stale && note.lead.as_ref().is_none_or(|lead| lead.is_current());
-            let Note { key, lead, .. } = note;
-            if current && value.share != Share::Never {
-                // SAFETY: attached.
-                unsafe {
-                    tiers.local.put(
-                        hash,
-                        key,
-                        value.clone(),
-                        tiers.lifetimes.of_number(hash),
-                        same,
-                    );
-                };
-            } else {
-                drop(key);
-            }
-            if let Some(lead) = lead {
-                lead.finish(Ok(value.clone()));
-            }
+        let lead = if value.share == Share::Never {
+            noted.end().and_then(|ended| ended.lead)
+        } else {
+            let lifetime = tiers.lifetimes.of_number(at.hash);
+            // SAFETY: attached, and the arguments are alive.
+            unsafe { tiers.local.keep(noted, at, value.clone(), lifetime) }
+        };
+        if let Some(lead) = lead {
+            lead.finish(Ok(value.clone()));
         }
         Ok(value.own())
     })
@@ -204,28 +185,19 @@ unsafe fn finish(
 
 /// Counts a failure, and tells those who wait. The exception stays set.
 #[cold]
-fn failed(tiers: &Tiers, note: Option<Note>) {
+fn failed(tiers: &Tiers, noted: Noted<'_>) {
     guard::slot((), |py| {
         let error = PyErr::fetch(py);
-        failed_with(tiers, note, Raised::new(py, error.clone_ref(py)));
+        failed_with(tiers, noted, Raised::new(py, error.clone_ref(py)));
         Err(error)
     });
 }
 
-fn failed_with(tiers: &Tiers, note: Option<Note>, raised: Raised) {
-    use cachekit_runtime::cache::LoadError;
+fn failed_with(tiers: &Tiers, noted: Noted<'_>, raised: Raised) {
     tiers.counters.load_errors.add_one();
-    let hands_over = raised.hands_over();
+    let outcome = Ended::fail(noted.end(), raised);
     if tiers.options.monitoring != Monitoring::Off {
-        metrics::global().loads.inc(if hands_over {
-            LoadOutcome::Cancelled
-        } else {
-            LoadOutcome::Error
-        });
-    }
-    // Dropped unfinished, the lead hands over.
-    if let Some(lead) = note.and_then(|note| note.lead).filter(|_| !hands_over) {
-        lead.finish(Err(raised.into()));
+        metrics::global().loads.inc(outcome);
     }
 }
 

@@ -462,13 +462,13 @@ impl Tiers {
         check_stack()?;
         let _level = Level::enter(py)?;
         let core = self.core(py)?;
-        let _joinable = self.local.unjoined.joinable();
-        if !fresh {
-            let CallKey { hash, key } = &located.key;
-            self.local.unjoined.join(*hash, key, |thread| {
+        let _in_flight = if fresh {
+            self.local.overtake(located.key.hash)
+        } else {
+            self.local.join(&located.key, |thread| {
                 core.cache.lead(located.hash, Caller { thread, task: 0 })
-            });
-        }
+            })
+        };
         let lookup = self.lookup(py, &core, &located)?;
         let mine = OnThisThread((self, args, fresh));
         let load = move || async move {

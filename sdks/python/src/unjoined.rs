@@ -1,204 +1,217 @@
-//! Loads that nobody else waits for yet.
-//!
-//! A flight and all that comes with it exist for those who wait and for other processes, and most misses of a function
-//! without a remote tier meet neither. So such a load is only noted here. Who comes for the same key meanwhile finds the
-//! note, enters a flight in the loader's name, leaves the duty to land it with the note, and waits in that flight as usual.
+//! The runtime's notes of loads that nobody else waits for, guarded with the entries that will come of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::mem::ManuallyDrop;
+use std::time::Duration;
 
+use cachekit_runtime::cache;
+use cachekit_runtime::cache::{Entered, Load};
 use cachekit_runtime::driver::current_thread;
 use cachekit_runtime::flight;
+use cachekit_runtime::l1::Item;
+use cachekit_runtime::shim::ForkReset;
+use pyo3::prelude::*;
 
+use crate::clock;
+use crate::function::Place;
+use crate::guard::attached;
 use crate::key::Key;
 use crate::load::Raised;
-use crate::packed::Packed;
-use crate::shared::Guarded;
+use crate::local::{CallKey, Local};
+use crate::packed::{Held, Packed};
+use crate::part::{Part, State};
 use crate::stored::Value;
 
 /// The duty to give those who wait a result.
 pub(crate) type Lead = flight::Lead<Value, Raised>;
+/// A load that is over.
+pub(crate) type Ended = cache::Ended<Packed, Value, Raised>;
 
-/// More of them at once do not come here: each is looked at whenever another one begins.
-const MOST: usize = 32;
-
-/// How often this process is a child of a fork.
-static FORKS: AtomicU64 = AtomicU64::new(0);
-
-/// The loads of one function.
-pub(crate) struct Unjoined(Guarded<State>);
-
-struct State {
-    notes: Vec<Note>,
-    next: u64,
-    /// Loads that go through the runtime, which have flights.
-    joinable: usize,
-    forks: u64,
-}
-
-/// One load.
-pub(crate) struct Note {
-    number: u64,
-    hash: u64,
-    thread: u64,
-    pub(crate) key: Packed,
-    /// Whether somebody removed or replaced what it loads since it began.
-    pub(crate) stale: bool,
-    pub(crate) lead: Option<Box<Lead>>,
-}
-
-impl State {
-    /// Other threads' loads do not go on in a forked child. What they hold is theirs, so it is left where it is.
-    fn after_fork(&mut self) {
-        let forks = FORKS.load(Ordering::Relaxed);
-        if self.forks != forks {
-            self.forks = forks;
-            self.joinable = 0;
-            let thread = current_thread();
-            let gone = self.notes.extract_if(.., |note| note.thread != thread);
-            gone.for_each(std::mem::forget);
-        }
-    }
-}
-
-impl Unjoined {
-    pub(crate) fn new() -> Self {
-        Self(Guarded::new(State {
-            notes: Vec::new(),
-            next: 0,
-            joinable: 0,
-            forks: FORKS.load(Ordering::Relaxed),
-        }))
-    }
-
-    /// Whether a load of the key that `same` recognises may be noted: nobody else loads it in any way.
-    #[inline]
-    pub(crate) fn is_free(&self, hash: u64, same: impl Fn(&Packed) -> bool) -> bool {
-        self.0.with(|state| {
-            state.after_fork();
-            let taken = |note: &Note| note.hash == hash && same(&note.key);
-            state.joinable == 0 && state.notes.len() < MOST && !state.notes.iter().any(taken)
-        })
-    }
-
-    /// Notes a load by this thread, until [`Noted::end`].
-    #[inline]
-    pub(crate) fn note(&self, hash: u64, key: Packed) -> Noted<'_> {
-        let thread = current_thread();
-        let number = self.0.with(|state| {
-            let number = state.next;
-            state.next += 1;
-            state.notes.push(Note {
-                number,
-                hash,
-                thread,
-                key,
-                stale: false,
-                lead: None,
-            });
-            number
-        });
-        Noted {
-            unjoined: self,
-            number,
-        }
-    }
-
-    #[inline]
-    fn take(&self, number: u64) -> Option<Note> {
-        self.0.with(|state| {
-            let at = state.notes.iter().rposition(|note| note.number == number)?;
-            Some(state.notes.swap_remove(at))
-        })
-    }
-
-    /// Has whoever loads `key` land a flight, which `enter` enters in the name of that thread.
-    pub(crate) fn join(&self, hash: u64, key: &Key, enter: impl FnOnce(u64) -> Option<Lead>) {
-        let found = self.0.with(|state| {
-            state.after_fork();
-            let known = |note: &&Note| note.hash == hash && note.lead.is_none();
-            let note = state
-                .notes
-                .iter()
-                .filter(known)
-                .find(|note| note.key.same(key));
-            note.map(|note| (note.number, note.thread))
-        });
-        let Some((number, thread)) = found else {
-            return;
-        };
-        let Some(lead) = enter(thread) else { return };
-        // If the load ended meanwhile nobody owes the flight a result: dropped here, the lead passes to whoever waits.
-        let mut lead = Some(Box::new(lead));
-        self.0.with(|state| {
-            if let Some(note) = state.notes.iter_mut().find(|note| note.number == number) {
-                std::mem::swap(&mut note.lead, &mut lead);
-            }
-        });
-        drop(lead);
-    }
-
-    /// What is being loaded for `hash` is not to be kept: somebody was here after it began.
-    #[inline]
-    pub(crate) fn overtake(&self, hash: u64) {
-        self.0.with(|state| {
-            for note in state.notes.iter_mut().filter(|note| note.hash == hash) {
-                note.stale = true;
-            }
-        });
-    }
-
-    /// Nothing that is being loaded is to be kept.
-    pub(crate) fn overtake_all(&self) {
-        self.0.with(|state| {
-            for note in &mut state.notes {
-                note.stale = true;
-            }
-        });
-    }
-
-    /// A load with a flight of its own, while the result lives.
-    pub(crate) fn joinable(&self) -> Joinable<'_> {
-        self.0.with(|state| state.joinable += 1);
-        Joinable(self)
-    }
-}
-
-/// A note. Dropped without [`end`](Self::end), whoever joined it loads in its place.
+/// A load that is noted. Dropped, it is over, and whoever joined it loads in its place.
 pub(crate) struct Noted<'a> {
-    unjoined: &'a Unjoined,
-    number: u64,
+    part: &'a Part,
+    load: ManuallyDrop<Load>,
 }
 
-impl Noted<'_> {
-    /// The load is over.
+impl<'a> Noted<'a> {
     #[inline]
-    pub(crate) fn end(self) -> Option<Note> {
-        let note = self.unjoined.take(self.number);
-        std::mem::forget(self);
-        note
+    fn parts(self) -> (&'a Part, Load) {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: it is taken once, and `drop` does not run.
+        (this.part, unsafe { ManuallyDrop::take(&mut this.load) })
+    }
+
+    /// The load is over, and nothing of it is kept.
+    pub(crate) fn end(self) -> Option<Ended> {
+        let (part, load) = self.parts();
+        part.state.with(|state| state.unjoined.end(load))
     }
 }
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        drop(self.unjoined.take(self.number));
+        // SAFETY: it is taken once, since this does not come after `parts`.
+        let load = unsafe { ManuallyDrop::take(&mut self.load) };
+        let ended = self.part.state.with(|state| state.unjoined.end(load));
+        attached(|_| drop(ended));
     }
 }
 
-/// See [`Unjoined::joinable`].
-pub(crate) struct Joinable<'a>(&'a Unjoined);
+/// A call that has a flight, or is about to enter one.
+pub(crate) struct InFlight<'a> {
+    part: &'a Part,
+    entered: ManuallyDrop<Entered>,
+}
 
-impl Drop for Joinable<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let Self(unjoined) = self;
-        unjoined.0.with(|state| {
-            // A fork meanwhile counted it out.
-            state.joinable = state.joinable.saturating_sub(1);
-        });
+        // SAFETY: it is taken once, here.
+        let entered = unsafe { ManuallyDrop::take(&mut self.entered) };
+        self.part.state.with(|state| state.unjoined.leave(entered));
     }
 }
 
-/// In a forked child only this thread is left.
-pub(crate) fn after_fork_in_child() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+impl Local {
+    /// Notes a load of a call with plain arguments, unless it has to go through the runtime.
+    ///
+    /// # Safety
+    /// Attached, and the arguments are alive.
+    #[inline]
+    pub(crate) unsafe fn begin(&self, at: Place<'_>, thread: u64) -> Option<Noted<'_>> {
+        let Place {
+            hash,
+            receiver,
+            parts,
+        } = at;
+        // SAFETY: by the contract above.
+        let key = unsafe { Key::plain(Python::assume_attached(), receiver, parts) };
+        let key = Packed::new(key.ok()?);
+        let part = self.parts.of(hash);
+        let begun = part.state.with(|state| {
+            // SAFETY: the arguments are alive.
+            let same = |key: &Packed| unsafe { key.is_plain(receiver, parts) };
+            state.unjoined.begin(hash, key, thread, same)
+        });
+        match begun {
+            Ok(load) => Some(Noted {
+                part,
+                load: ManuallyDrop::new(load),
+            }),
+            Err(key) => {
+                // SAFETY: attached.
+                unsafe { key.release() };
+                None
+            }
+        }
+    }
+
+    /// Ends a load, and keeps what it came to unless somebody overtook it. Gives the duty to tell those who wait.
+    ///
+    /// # Safety
+    /// As for [`begin`](Self::begin), with the same arguments.
+    pub(crate) unsafe fn keep(
+        &self,
+        noted: Noted<'_>,
+        at: Place<'_>,
+        value: Value,
+        lifetime: Option<Duration>,
+    ) -> Option<Box<Lead>> {
+        let Place {
+            hash,
+            receiver,
+            parts,
+        } = at;
+        if !self.own(receiver, hash) {
+            let ended = noted.end();
+            return attached(|_| {
+                drop(value);
+                ended.and_then(|ended| ended.lead)
+            });
+        }
+        let now = clock::now();
+        // SAFETY: attached.
+        let py = unsafe { Python::assume_attached() };
+        let item = Item {
+            key: (),
+            weight: value.weight(py),
+            expires: lifetime.map(|lifetime| now.after(lifetime)),
+            value: Held::new(value.object, value.share),
+        };
+        let (part, load) = noted.parts();
+        let (ended, refused) = part.state.with(|State { table, unjoined }| {
+            // SAFETY: the arguments are alive.
+            let same = |key: &Packed| unsafe { key.is_plain(receiver, parts) };
+            let ended = unjoined.keep(load, table, item, now, same);
+            part.note(table);
+            ended
+        });
+        self.tell_due();
+        // SAFETY: attached.
+        unsafe {
+            part.release_dropped();
+            if let Some(refused) = refused {
+                refused.release();
+            }
+        }
+        if receiver != 0 {
+            self.tidy(receiver);
+        }
+        let Ended { key, lead } = ended?;
+        if let Some(key) = key {
+            // SAFETY: attached.
+            unsafe { key.release() };
+        }
+        lead
+    }
+
+    /// From now on, and as long as the result lives, loads of such keys have flights.
+    pub(crate) fn enter(&self, hash: u64) -> InFlight<'_> {
+        let part = self.parts.of(hash);
+        let entered = part.state.with(|state| state.unjoined.enter());
+        InFlight {
+            part,
+            entered: ManuallyDrop::new(entered),
+        }
+    }
+
+    /// [Enters](Self::enter), and has whoever loads `key` land a flight, which `lead` enters in the name of that thread.
+    pub(crate) fn join(
+        &self,
+        key: &CallKey,
+        lead: impl FnOnce(u64) -> Option<Lead>,
+    ) -> InFlight<'_> {
+        let in_flight = self.enter(key.hash);
+        let unjoined = &in_flight.part.state;
+        let loader = unjoined
+            .with(|State { unjoined, .. }| unjoined.loader(key.hash, |known| known.same(&key.key)));
+        if let Some(loader) = loader
+            && let Some(lead) = lead(loader.thread).map(Box::new)
+        {
+            drop(unjoined.with(|state| state.unjoined.owe(&loader, lead)));
+        }
+        in_flight
+    }
+
+    /// [Enters](Self::enter), to remove or replace an entry: what is being loaded for it is not kept, and nobody joins it.
+    pub(crate) fn overtake(&self, hash: u64) -> InFlight<'_> {
+        let in_flight = self.enter(hash);
+        let state = &in_flight.part.state;
+        state.with(|state| state.unjoined.overtake(hash));
+        in_flight
+    }
+
+    /// Nothing that is being loaded is kept, and nobody joins it.
+    pub(crate) fn overtake_all(&self) {
+        for part in self.parts.iter() {
+            part.state.with(|state| state.unjoined.overtake_all());
+        }
+    }
+}
+
+impl ForkReset for Local {
+    fn reset_after_fork(&self) {
+        let thread = current_thread();
+        for part in self.parts.iter() {
+            part.state.with(|state| state.unjoined.after_fork(thread));
+        }
+    }
 }

@@ -245,6 +245,78 @@ def test_what_comes_later_is_not_undone_by_a_load_that_began_before(overtake: st
     assert function.peek(1) == (-1 if overtake in ("put", "refresh") else None)
 
 
+@pytest.mark.parametrize("overtake", ["invalidate", "cache_clear"])
+def test_who_comes_after_an_invalidation_does_not_get_what_was_loaded_before_it(overtake: str) -> None:
+    gate = Gate()
+
+    @cache(backend=None)
+    def function(x: int) -> int:
+        return gate()
+
+    before, old = in_threads(1, lambda: function(1))
+    assert gate.entered.acquire(timeout=20)
+    if overtake == "invalidate":
+        function.invalidate(1)
+    else:
+        function.cache_clear()
+    after, new = in_threads(3, lambda: function(1))
+    assert gate.entered.acquire(timeout=20), "they wait for a load that began before"
+    park(before + after)
+    gate.open.set()
+    join(before + after)
+    assert (old, new, gate.calls) == ([1], [2, 2, 2], 2)
+    assert function.peek(1) == 2
+
+
+def test_what_is_invalidated_while_it_is_being_stored_is_not_kept() -> None:
+    storing, invalidated = threading.Event(), threading.Event()
+
+    class Mutable:
+        pass
+
+    def copy(value: Mutable) -> Mutable:
+        storing.set()
+        assert invalidated.wait(20)
+        return value
+
+    @cache(backend=None, copy=copy)
+    def function(x: int) -> Mutable:
+        return Mutable()
+
+    threads, _ = in_threads(1, lambda: function(1))
+    assert storing.wait(20)
+    function.invalidate(1)
+    invalidated.set()
+    join(threads)
+    assert function.peek(1) is None
+
+
+def test_who_comes_while_a_result_is_being_stored_waits_for_it() -> None:
+    storing, go_on = threading.Event(), threading.Event()
+    calls = []
+
+    class Mutable:
+        pass
+
+    def copy(value: Mutable) -> Mutable:
+        storing.set()
+        assert go_on.wait(20)
+        return value
+
+    @cache(backend=None, copy=copy)
+    def function(x: int) -> Mutable:
+        calls.append(x)
+        return Mutable()
+
+    first, results = in_threads(1, lambda: function(1))
+    assert storing.wait(20)
+    second, more = in_threads(1, lambda: function(1))
+    park(first + second)
+    go_on.set()
+    join(first + second)
+    assert len(results + more) == 2 and calls == [1]
+
+
 WAITER = """
     import sys, threading, time
     from cachekit import cache
