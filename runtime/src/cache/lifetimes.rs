@@ -32,21 +32,26 @@ impl Lifetimes {
 
     /// `ttl * (1 - jitter * u)`, where `u` in [0, 1) is `number` divided by 2^64; rounded up to a millisecond, and at most
     /// `ttl`. The number is to be as good as random; for an entry that no other process has, any hash will do.
+    #[inline(always)]
+    pub fn of_number(&self, number: u64) -> Option<Duration> {
+        let ttl = self.ttl?;
+        Some(if self.jitter <= 0.0 {
+            ttl
+        } else {
+            self.spread(ttl, number)
+        })
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         reason = "eleven bits less spread entries as well"
     )]
-    #[inline]
-    pub fn of_number(&self, number: u64) -> Option<Duration> {
-        let ttl = self.ttl?;
-        if self.jitter <= 0.0 {
-            return Some(ttl);
-        }
+    fn spread(&self, ttl: Duration, number: u64) -> Duration {
         let u = (number >> 11) as f64 / (1_u64 << 53) as f64;
         let life = ttl.saturating_sub(ttl.mul_f64(self.jitter * u));
         // Whole milliseconds, as an entry says them, so that both tiers let go of it at once.
         let millis = life.as_nanos().div_ceil(1_000_000);
-        Some(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)).min(ttl))
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)).min(ttl)
     }
 }
 

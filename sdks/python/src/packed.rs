@@ -87,6 +87,27 @@ impl Packed {
         Self(word.expect("no object is at null"))
     }
 
+    /// Packs the key of plain arguments, to be kept; nothing if there is no memory for it.
+    ///
+    /// # Safety
+    /// The parts are alive.
+    #[inline(always)]
+    pub(crate) unsafe fn plain(
+        py: Python<'_>,
+        receiver: usize,
+        parts: &[*mut ffi::PyObject],
+    ) -> Option<Self> {
+        if let ([part], 0) = (parts, receiver) {
+            // SAFETY: alive.
+            unsafe { ffi::Py_INCREF(*part) };
+            return NonNull::new(*part).map(|at| Self(tag(at, Self::ONE)));
+        }
+        // SAFETY: by the contract above.
+        unsafe { Key::plain(py, receiver, parts) }
+            .ok()
+            .map(Self::new)
+    }
+
     #[inline]
     fn tag(&self) -> usize {
         self.0.addr().get() & SPARE
@@ -190,16 +211,21 @@ impl Packed {
     ///
     /// # Safety
     /// Attached.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn release(self) {
-        match self.tag() {
-            Self::ONE | Self::MANY => {
-                let this = ManuallyDrop::new(self);
-                // SAFETY: attached, and the reference that `new` was given is given up.
-                unsafe { ffi::Py_DECREF(untag(this.0)) };
-            }
-            Self::EMPTY => {}
-            _ => attached(|_| drop(self)),
+        if self.tag() <= Self::MANY {
+            let this = ManuallyDrop::new(self);
+            // SAFETY: attached, and the reference that `new` was given is given up.
+            unsafe { ffi::Py_DECREF(untag(this.0)) };
+        } else {
+            self.release_whole();
+        }
+    }
+
+    #[inline(never)]
+    fn release_whole(self) {
+        if self.tag() != Self::EMPTY {
+            attached(|_| drop(self));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! runtime's to say: see [`Unjoined`](cachekit_runtime::cache::Unjoined). Here the call stays on the raw API, since `PyO3`
 //! releases references elsewhere than where they are dropped unless it has attached the thread itself.
 
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cachekit_runtime::clock::{Clock, Instant, SystemClock};
@@ -18,10 +19,12 @@ use crate::function::{CallArgs, Place};
 use crate::guard;
 use crate::isolate::is_atom;
 use crate::load::Raised;
+use crate::packed::Held;
 use crate::stored::{Share, Value};
 use crate::thread::{self, Thread};
 use crate::tiers::{CONFIGURATION, Tiers};
 use crate::unjoined::{Ended, Lead, Noted};
+use crate::weight::weigh;
 
 /// When a miss of a function may go this way.
 pub(crate) enum Alone {
@@ -116,66 +119,75 @@ unsafe fn load_on(
             Isolation::Sealed => false,
             _ => is_atom(class),
         };
-        if !shareable {
-            return Some(finish(tiers, noted, at, result));
-        }
+        let mut made = None;
+        let stored = if shareable {
+            let object = Bound::from_borrowed_ptr(Python::assume_attached(), result);
+            let weight = weigh(object.as_borrowed());
+            Some((Held::new(object.unbind(), Share::Same), weight))
+        } else if let Some(Made { value, stored }) = make(tiers, result) {
+            made = Some(value);
+            stored
+        } else {
+            failed(tiers, noted);
+            return Some(null_mut());
+        };
         tiers.counters.alone_ok.add_one();
-        let object = Bound::from_borrowed_ptr(Python::assume_attached(), result).unbind();
-        let value = Value::stored(object, Share::Same);
-        let lifetime = tiers.lifetimes.of_number(at.hash);
-        if let Some(lead) = local.keep(noted, at, value, lifetime) {
-            land(*lead, result);
+        let lead = match stored {
+            Some((value, weight)) => {
+                let lifetime = tiers.lifetimes.of_number(at.hash);
+                local.keep(noted, at, value, weight, lifetime)
+            }
+            None => noted.refuse(None),
+        };
+        if shareable && lead.is_none() {
+            return Some(result);
         }
-        Some(result)
+        Some(hand_over(lead, made, result))
     }
 }
 
-/// Gives those who wait what everybody may share.
-///
-/// # Safety
-/// Attached, and the object is alive.
-#[cold]
-unsafe fn land(lead: Lead, object: *mut ffi::PyObject) {
-    guard::slot((), |py| {
-        // SAFETY: by the contract above.
-        let object = unsafe { Bound::from_borrowed_ptr(py, object) }.unbind();
-        lead.finish(Ok(Value::stored(object, Share::Same)));
-        Ok(())
-    });
+/// What a result comes to that is not shared as it is.
+struct Made {
+    value: Value,
+    /// As the table holds it, and what it weighs; nothing if it is not kept.
+    stored: Option<(Held, u64)>,
 }
 
-/// What a result needs that is not shared as it is. The load is not over before that is done.
+/// Makes what is stored of a result; nothing, with an exception, if it cannot be a result. Until that is done, which may be
+/// the user's code, the load is not over.
 ///
 /// # Safety
-/// Attached, within the call that the arguments belong to, and the object is a reference that is given away.
+/// Attached, and the object is a reference that is given away.
 #[cold]
-unsafe fn finish(
-    tiers: &Tiers,
-    noted: Noted<'_>,
-    at: Place<'_>,
+unsafe fn make(tiers: &Tiers, object: *mut ffi::PyObject) -> Option<Made> {
+    guard::slot(None, |py| {
+        // SAFETY: by the contract above.
+        let object = unsafe { Bound::from_owned_ptr(py, object) };
+        let value = tiers.made(tiers.refuse_unfinished(object)?)?;
+        let stored = (value.share != Share::Never).then(|| {
+            let weight = value.weight(py);
+            (Held::new(value.object.clone_ref(py), value.share), weight)
+        });
+        Ok(Some(Made { value, stored }))
+    })
+}
+
+/// Tells those who wait, if anybody does. Gives what the caller gets: what was made, or `object`, which everybody may share.
+///
+/// # Safety
+/// Attached, and the object is alive, unless something else was made of it.
+#[cold]
+unsafe fn hand_over(
+    lead: Option<Box<Lead>>,
+    made: Option<Value>,
     object: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     guard::object(|py| {
-        // SAFETY: by the contract above.
-        let object = unsafe { Bound::from_owned_ptr(py, object) };
-        let made = tiers
-            .refuse_unfinished(object)
-            .and_then(|object| tiers.made(object));
-        let value = match made {
-            Ok(value) => value,
-            Err(error) => {
-                failed_with(tiers, noted, Raised::new(py, error.clone_ref(py)));
-                return Err(error);
-            }
-        };
-        tiers.counters.alone_ok.add_one();
-        let lead = if value.share == Share::Never {
-            noted.end().and_then(|ended| ended.lead)
-        } else {
-            let lifetime = tiers.lifetimes.of_number(at.hash);
-            // SAFETY: attached, and the arguments are alive.
-            unsafe { tiers.local.keep(noted, at, value.clone(), lifetime) }
-        };
+        let value = made.unwrap_or_else(|| {
+            // SAFETY: by the contract above.
+            let object = unsafe { Bound::from_owned_ptr(py, object) };
+            Value::stored(object.unbind(), Share::Same)
+        });
         if let Some(lead) = lead {
             lead.finish(Ok(value.clone()));
         }
@@ -188,17 +200,13 @@ unsafe fn finish(
 fn failed(tiers: &Tiers, noted: Noted<'_>) {
     guard::slot((), |py| {
         let error = PyErr::fetch(py);
-        failed_with(tiers, noted, Raised::new(py, error.clone_ref(py)));
+        tiers.counters.load_errors.add_one();
+        let outcome = Ended::fail(noted.end(), Raised::new(py, error.clone_ref(py)));
+        if tiers.options.monitoring != Monitoring::Off {
+            metrics::global().loads.inc(outcome);
+        }
         Err(error)
     });
-}
-
-fn failed_with(tiers: &Tiers, noted: Noted<'_>, raised: Raised) {
-    tiers.counters.load_errors.add_one();
-    let outcome = Ended::fail(noted.end(), raised);
-    if tiers.options.monitoring != Monitoring::Off {
-        metrics::global().loads.inc(outcome);
-    }
 }
 
 #[inline(never)]

@@ -14,7 +14,6 @@ use pyo3::prelude::*;
 use crate::clock;
 use crate::function::Place;
 use crate::guard::attached;
-use crate::key::Key;
 use crate::load::Raised;
 use crate::local::{CallKey, Local};
 use crate::packed::{Held, Packed};
@@ -45,6 +44,23 @@ impl<'a> Noted<'a> {
         let (part, load) = self.parts();
         part.state.with(|state| state.unjoined.end(load))
     }
+}
+
+impl Noted<'_> {
+    /// The load is over, and nothing of it is kept, though it came to something. Gives the duty to tell those who wait.
+    #[cold]
+    pub(crate) fn refuse(self, value: Option<Held>) -> Option<Box<Lead>> {
+        refuse(self.end(), value)
+    }
+}
+
+/// Releases what is not kept.
+#[cold]
+fn refuse(ended: Option<Ended>, value: Option<Held>) -> Option<Box<Lead>> {
+    attached(|_| {
+        drop(value);
+        ended.and_then(|ended| ended.lead)
+    })
 }
 
 impl Drop for Noted<'_> {
@@ -83,8 +99,7 @@ impl Local {
             parts,
         } = at;
         // SAFETY: by the contract above.
-        let key = unsafe { Key::plain(Python::assume_attached(), receiver, parts) };
-        let key = Packed::new(key.ok()?);
+        let key = unsafe { Packed::plain(Python::assume_attached(), receiver, parts) }?;
         let part = self.parts.of(hash);
         let begun = part.state.with(|state| {
             // SAFETY: the arguments are alive.
@@ -108,11 +123,13 @@ impl Local {
     ///
     /// # Safety
     /// As for [`begin`](Self::begin), with the same arguments.
+    #[inline(always)]
     pub(crate) unsafe fn keep(
         &self,
         noted: Noted<'_>,
         at: Place<'_>,
-        value: Value,
+        value: Held,
+        weight: u64,
         lifetime: Option<Duration>,
     ) -> Option<Box<Lead>> {
         let Place {
@@ -121,20 +138,14 @@ impl Local {
             parts,
         } = at;
         if !self.own(receiver, hash) {
-            let ended = noted.end();
-            return attached(|_| {
-                drop(value);
-                ended.and_then(|ended| ended.lead)
-            });
+            return noted.refuse(Some(value));
         }
         let now = clock::now();
-        // SAFETY: attached.
-        let py = unsafe { Python::assume_attached() };
         let item = Item {
             key: (),
-            weight: value.weight(py),
+            value,
+            weight,
             expires: lifetime.map(|lifetime| now.after(lifetime)),
-            value: Held::new(value.object, value.share),
         };
         let (part, load) = noted.parts();
         let (ended, refused) = part.state.with(|State { table, unjoined }| {
@@ -146,21 +157,14 @@ impl Local {
         });
         self.tell_due();
         // SAFETY: attached.
-        unsafe {
-            part.release_dropped();
-            if let Some(refused) = refused {
-                refused.release();
-            }
-        }
+        unsafe { part.release_dropped() };
         if receiver != 0 {
             self.tidy(receiver);
         }
-        let Ended { key, lead } = ended?;
-        if let Some(key) = key {
-            // SAFETY: attached.
-            unsafe { key.release() };
+        match (ended, refused) {
+            (Some(Ended { key: None, lead }), None) => lead,
+            (ended, refused) => refuse(ended, refused),
         }
-        lead
     }
 
     /// From now on, and as long as the result lives, loads of such keys have flights.

@@ -26,12 +26,14 @@ const DEPTH: u32 = 128;
 const HEAD: u64 = 16;
 
 /// An estimate of the bytes that `value` keeps in memory. Runs no Python code.
-#[inline]
+#[inline(always)]
 pub(crate) fn weigh(value: Borrowed<'_, '_, PyAny>) -> u64 {
     // SAFETY: the object is borrowed during the call.
-    if let Some(weight) = unsafe { scalar(value.as_ptr()) } {
-        return weight;
-    }
+    unsafe { scalar(value.as_ptr()) }.unwrap_or_else(|| weigh_tree(value))
+}
+
+#[inline(never)]
+fn weigh_tree(value: Borrowed<'_, '_, PyAny>) -> u64 {
     let mut scale = Scale {
         py: value.py(),
         left: NODES,
