@@ -48,9 +48,12 @@ pub fn global() -> &'static Metrics {
 /// Has `source` asked before each rendering, for as long as it lives.
 pub fn register(source: Weak<dyn Source>) {
     let gone = SOURCES.with(|sources| {
-        let gone: Vec<_> = sources
-            .extract_if(.., |known| known.strong_count() == 0)
-            .collect();
+        let mut gone = Vec::new();
+        // Not each time: a process may have any number of them.
+        if sources.len() == sources.capacity() {
+            gone.extend(sources.extract_if(.., |known| known.strong_count() == 0));
+            sources.reserve(sources.len().max(4));
+        }
         sources.push(source);
         gone
     });

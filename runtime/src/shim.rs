@@ -74,7 +74,11 @@ static RESETS: Mutex<Vec<Weak<dyn ForkReset>>> = Mutex::new(Vec::new());
 /// Has `target` reset in every child that is forked from now on, for as long as it lives.
 pub fn reset_after_fork(target: Weak<dyn ForkReset>) {
     RESETS.with(|resets| {
-        resets.retain(|known| known.strong_count() > 0);
+        // Not each time: a process may have any number of them.
+        if resets.len() == resets.capacity() {
+            resets.retain(|known| known.strong_count() > 0);
+            resets.reserve(resets.len().max(4));
+        }
         resets.push(target);
     });
 }
@@ -115,5 +119,32 @@ pub fn after_fork_in_child() {
     let targets = RESETS.with(|resets| resets.clone());
     for target in targets.iter().filter_map(Weak::upgrade) {
         target.reset_after_fork();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    struct Nothing;
+
+    impl ForkReset for Nothing {
+        fn reset_after_fork(&self) {}
+    }
+
+    #[test]
+    fn who_is_gone_is_forgotten_in_time() {
+        for _ in 0..10_000 {
+            let target: Arc<dyn ForkReset> = Arc::new(Nothing);
+            reset_after_fork(Arc::downgrade(&target));
+        }
+        let [gone, alive] = RESETS.with(|resets| {
+            let alive = |known: &&Weak<dyn ForkReset>| known.strong_count() > 0;
+            let count = resets.iter().filter(alive).count();
+            [resets.len() - count, count]
+        });
+        assert!(gone <= 1000 + 2 * alive, "{gone} beside {alive}");
     }
 }
