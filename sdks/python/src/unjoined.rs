@@ -33,7 +33,7 @@ pub(crate) struct Noted<'a> {
 
 impl<'a> Noted<'a> {
     #[inline]
-    fn parts(self) -> (&'a Part, Load) {
+    fn into_parts(self) -> (&'a Part, Load) {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: it is taken once, and `drop` does not run.
         (this.part, unsafe { ManuallyDrop::take(&mut this.load) })
@@ -41,7 +41,7 @@ impl<'a> Noted<'a> {
 
     /// The load is over, and nothing of it is kept.
     pub(crate) fn end(self) -> Option<Ended> {
-        let (part, load) = self.parts();
+        let (part, load) = self.into_parts();
         part.state.with(|state| state.unjoined.end(load))
     }
 }
@@ -65,7 +65,7 @@ fn refuse(ended: Option<Ended>, value: Option<Held>) -> Option<Box<Lead>> {
 
 impl Drop for Noted<'_> {
     fn drop(&mut self) {
-        // SAFETY: it is taken once, since this does not come after `parts`.
+        // SAFETY: it is taken once, since this does not come after `into_parts`.
         let load = unsafe { ManuallyDrop::take(&mut self.load) };
         let ended = self.part.state.with(|state| state.unjoined.end(load));
         attached(|_| drop(ended));
@@ -147,7 +147,7 @@ impl Local {
             weight,
             expires: lifetime.map(|lifetime| now.after(lifetime)),
         };
-        let (part, load) = noted.parts();
+        let (part, load) = noted.into_parts();
         let (ended, refused) = part.state.with(|State { table, unjoined }| {
             // SAFETY: the arguments are alive.
             let same = |key: &Packed| unsafe { key.is_plain(receiver, parts) };
