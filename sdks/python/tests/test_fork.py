@@ -338,38 +338,36 @@ def test_multiprocessing_spawn_and_fork(redis: RedisServer) -> None:
 
 
 def test_a_child_does_not_wait_for_loads_of_threads_that_it_is_without() -> None:
-    out = run_python(
-        program(
-            """
-            entered, joined, go_on = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
-            before = os.getpid()
+    out = run_program(
+        """
+        entered, joined, go_on = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+        before = os.getpid()
 
-            @cache(backend=None)
-            def here(x):
-                if os.getpid() == before and threading.current_thread() is not threading.main_thread():
-                    entered.release()
-                    assert go_on.wait(20)
-                if x == "fork":
-                    child(lambda: [same(here(x), x) for x in (1, 2, 1)])
-                return x
+        @cache(backend=None)
+        def here(x):
+            if os.getpid() == before and threading.current_thread() is not threading.main_thread():
+                entered.release()
+                assert go_on.wait(20)
+            if x == "fork":
+                child(lambda: [same(here(x), x) for x in (1, 2, 1)])
+            return x
 
-            def same(got, wanted):
-                assert got == wanted
+        def same(got, wanted):
+            assert got == wanted
 
-            threads = [threading.Thread(target=here, args=(x,)) for x in (1, 2)]
-            for thread in threads:
-                thread.start()
-                entered.acquire()
-            child(lambda: [same(here(x), x) for x in (1, 2, 1)])
-            assert here("fork") == "fork"
-            child(lambda: same((here("fork"), here(2)), ("fork", 2)))
-            go_on.set()
-            for thread in threads:
-                thread.join(20)
-                assert not thread.is_alive()
-            print("done", here.peek(1), here.peek(2), here.peek("fork"))
-            """
-        ),
+        threads = [threading.Thread(target=here, args=(x,)) for x in (1, 2)]
+        for thread in threads:
+            thread.start()
+            entered.acquire()
+        child(lambda: [same(here(x), x) for x in (1, 2, 1)])
+        assert here("fork") == "fork"
+        child(lambda: same((here("fork"), here(2)), ("fork", 2)))
+        go_on.set()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        print("done", here.peek(1), here.peek(2), here.peek("fork"))
+        """,
         "memory://",
     )
     assert out == "done 1 2 fork\n"

@@ -12,6 +12,7 @@ use crate::driver::{Spawn, Task};
 use crate::generated::presets;
 use crate::remote::NoRemote;
 use crate::shim::ForkReset;
+use crate::shim::Mutex;
 use crate::shim::schedules::{explore, point};
 
 const SCHEDULES: usize = 2000;
