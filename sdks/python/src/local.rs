@@ -117,8 +117,8 @@ impl Local {
         )
     }
 
-    /// A new reference to what [`find_plain`](Self::find_plain) finds for one argument if that is the very object that the
-    /// value was stored under, and everybody gets the value as it is.
+    /// A new reference to what [`find_plain`](Self::find_plain) finds for one argument, which `same` says is its own, if everybody
+    /// gets that as it is.
     ///
     /// # Safety
     /// As for that.
@@ -128,16 +128,16 @@ impl Local {
         hash: u64,
         now: Option<Instant>,
         receiver: usize,
-        object: *mut ffi::PyObject,
+        same: impl FnOnce(*mut ffi::PyObject) -> bool,
     ) -> Result<*mut ffi::PyObject, Glance> {
         let part = self.parts.of(hash);
         // SAFETY: both are alive, and the thread is attached.
         unsafe {
             #[cfg(not(Py_GIL_DISABLED))]
-            return glance(&mut part.state.section().table, hash, now, receiver, object);
+            return glance(&mut part.state.section().table, hash, now, receiver, same);
             #[cfg(Py_GIL_DISABLED)]
             part.state
-                .with(|state| glance(&mut state.table, hash, now, receiver, object))
+                .with(|state| glance(&mut state.table, hash, now, receiver, same))
         }
     }
 

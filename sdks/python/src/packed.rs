@@ -138,22 +138,25 @@ impl Packed {
         look(&self.unpacked())
     }
 
-    /// Whether it is the key of a call with this receiver and this very object alone, without looking at more than addresses.
-    ///
-    /// # Safety
-    /// Both are alive.
+    /// Whether it is the key of a call with this receiver and one argument that `same` says is its own.
     #[inline(always)]
-    pub(crate) unsafe fn is_object(&self, receiver: usize, part: *mut ffi::PyObject) -> bool {
+    pub(crate) fn is_only(
+        &self,
+        receiver: usize,
+        same: impl FnOnce(*mut ffi::PyObject) -> bool,
+    ) -> bool {
         if receiver == 0 {
-            // Without bits of a tag it is an object's address.
-            return self.0.as_ptr().cast() == part;
+            return self.tag() == Self::ONE && same(self.0.as_ptr().cast());
         }
         if self.tag() != Self::WHOLE {
             return false;
         }
         // SAFETY: that is what the tag says, and it lives as long as this.
         let key = unsafe { &*untag::<Key>(self.0) };
-        matches!(&key.form, Form::One(known) if known.as_ptr() == part) && key.receiver == receiver
+        let Form::One(known) = &key.form else {
+            return false;
+        };
+        same(known.as_ptr()) && key.receiver == receiver
     }
 
     /// Has what it names come near.

@@ -97,21 +97,20 @@ pub(crate) enum Glance {
     Unclear(Instant),
 }
 
-/// A first look, by the very object, as a section of a table: a new reference to the value if everybody gets that as it is.
+/// A first look for the key of one argument that `same` says is its own, as a section of a table: a new reference to the value
+/// if everybody gets that as it is.
 ///
 /// # Safety
-/// Attached, and both are alive.
+/// Attached, and the receiver is alive.
 #[inline(always)]
 pub(crate) unsafe fn glance(
     table: &mut Table<Packed, Held>,
     hash: u64,
     now: Option<Instant>,
     receiver: usize,
-    part: *mut ffi::PyObject,
+    same: impl FnOnce(*mut ffi::PyObject) -> bool,
 ) -> Result<*mut ffi::PyObject, Glance> {
-    // SAFETY: both are alive.
-    let same = |key: &Packed| unsafe { key.is_object(receiver, part) };
-    match table.find_first(hash, now, same) {
+    match table.find_first(hash, now, |key| key.is_only(receiver, same)) {
         First::Found(value) => {
             // SAFETY: the table holds it, and the thread is attached.
             let taken = unsafe { value.take() };

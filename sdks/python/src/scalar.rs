@@ -250,3 +250,70 @@ unsafe fn equal_text(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
         }
     }
 }
+
+/// Bytes of a string that are compared on the spot.
+#[cfg(not(Py_3_14))]
+const SHORT: usize = 64;
+
+/// Whether two objects are equal strings, if both are short and of ASCII alone: they are compared without calling anything.
+///
+/// # Safety
+/// Both are alive.
+#[cfg(not(Py_3_14))]
+#[inline(always)]
+pub(crate) unsafe fn equal_short_text(a: *mut ffi::PyObject, b: *mut ffi::PyObject) -> bool {
+    // SAFETY: what is read of a string is read only of exact ones. Those of ASCII alone have their data behind the header.
+    unsafe {
+        let text = &raw mut ffi::PyUnicode_Type;
+        if ffi::Py_TYPE(a) != text || ffi::Py_TYPE(b) != text || text_hash(a) != text_hash(b) {
+            return false;
+        }
+        let len = ffi::PyUnicode_GET_LENGTH(a).cast_unsigned();
+        let is_short = len <= SHORT && len == ffi::PyUnicode_GET_LENGTH(b).cast_unsigned();
+        if !is_short
+            || ffi::PyUnicode_IS_COMPACT_ASCII(a) == 0
+            || ffi::PyUnicode_IS_COMPACT_ASCII(b) == 0
+        {
+            return false;
+        }
+        let data = |text: *mut ffi::PyObject| text.cast::<ffi::PyASCIIObject>().add(1).cast();
+        equal_bytes(data(a), data(b), len)
+    }
+}
+
+/// Whether two objects are equal strings, as far as it can be seen without calling anything: here it cannot.
+///
+/// # Safety
+/// Both are alive.
+#[cfg(Py_3_14)]
+#[inline(always)]
+pub(crate) unsafe fn equal_short_text(_: *mut ffi::PyObject, _: *mut ffi::PyObject) -> bool {
+    false
+}
+
+/// A word at a time, where the last one may overlap the one before.
+///
+/// # Safety
+/// So many bytes are there.
+#[cfg(not(Py_3_14))]
+#[inline(always)]
+unsafe fn equal_bytes(a: *const u8, b: *const u8, len: usize) -> bool {
+    // SAFETY: no read goes beyond the length.
+    unsafe {
+        let differ = |at: usize| {
+            let word = |data: *const u8| data.add(at).cast::<u64>().read_unaligned();
+            word(a) != word(b)
+        };
+        if len < size_of::<u64>() {
+            return (0..len).all(|at| *a.add(at) == *b.add(at));
+        }
+        let mut at = 0;
+        while at + size_of::<u64>() <= len {
+            if differ(at) {
+                return false;
+            }
+            at += size_of::<u64>();
+        }
+        !differ(len - size_of::<u64>())
+    }
+}

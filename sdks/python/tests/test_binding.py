@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import enum
 from collections import namedtuple
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +27,37 @@ def recorder(backend: str | None, name: str) -> Any:
 
     function.calls = 0
     return function
+
+
+@pytest.mark.parametrize("backend", Both)
+def test_strings_of_every_length(backend: str | None) -> None:
+    one = recorder(backend, f"strings {backend}")
+    letters = "abcdefghijklmnopqrstuvwxyz" * 3
+    texts = [letters[:length] for length in range(70)]
+    texts += [text + end for text in texts for end in ("\xe9", "\u20ac", "\U0001f600")]
+    first = [one(text) for text in texts]
+    assert first == list(range(1, len(texts) + 1))
+    assert [one(text.encode().decode()) for text in texts] == first, "equal, but other objects"
+
+
+def test_strings_with_one_hash_are_told_apart() -> None:
+    """Nobody finds such strings, so one is made: its hash is written where the interpreter keeps it."""
+    one = recorder(None, "strings with one hash")
+    place = 3 * ctypes.sizeof(ctypes.c_void_p)
+
+    def with_hash(text: str, wanted: int) -> str:
+        made = text.encode().decode()
+        ctypes.c_ssize_t.from_address(id(made) + place).value = wanted
+        assert hash(made) == wanted
+        return made
+
+    for length in (*range(2, 26), 63, 64, 65):
+        text = "x" * length
+        assert (one(text), one.peek(text)) == (one.calls, one.calls)
+        for at in range(length):
+            other = with_hash(text[:at] + "y" + text[at + 1 :], hash(text))
+            assert one(other) == one.calls > one(text), (length, at)
+            assert one.peek(other) == one.calls
 
 
 @pytest.mark.parametrize("backend", Both)

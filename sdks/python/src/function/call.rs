@@ -13,6 +13,7 @@ use crate::arguments::tuple_from;
 use crate::ending;
 use crate::guard;
 use crate::part::Glance;
+use crate::scalar::equal_short_text;
 use crate::stored::{Share, Value};
 use crate::tiers::Tiers;
 use crate::{clock, disabled, key, quick};
@@ -151,7 +152,8 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
         let (Some(hash), true) = (hash, !RECEIVER || tiers.receivers.go_by_identity(*args)) else {
             return vectorcall(function, args, given, null_mut());
         };
-        match tiers.local.find_object(hash, now, receiver, part) {
+        let same = |known| known == part;
+        match tiers.local.find_object(hash, now, receiver, same) {
             Ok(object) => {
                 tiers.counters.l1_hits.add_one();
                 object
@@ -170,32 +172,48 @@ unsafe fn after_glance<const RECEIVER: bool>(
     function: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     hash: u64,
-    glance: Glance,
+    mut glance: Glance,
 ) -> *mut ffi::PyObject {
     let given = 1 + usize::from(RECEIVER);
     // SAFETY: by the contract above, there are so many arguments.
-    guard::raw(null_mut(), || unsafe {
-        let call = CallArgs {
-            args,
-            given,
-            kwnames: null_mut(),
-        };
-        let at = Place {
-            hash,
-            receiver: if RECEIVER { *args as usize } else { 0 },
-            parts: std::slice::from_raw_parts(args.add(given - 1), 1),
-        };
+    unsafe {
         let tiers = CachedFunction::from_ptr(function).tiers();
-        let found = match glance {
-            Glance::Found(taken) => Some(taken.parts()),
-            Glance::Absent => None,
-            Glance::Unclear(then) => {
-                let now = if tiers.is_timed { then } else { clock::now() };
-                tiers.local.find_plain(hash, now, at.receiver, at.parts)
+        let receiver = if RECEIVER { *args as usize } else { 0 };
+        if let Glance::Unclear(then) = glance {
+            let now = tiers.is_timed.then_some(then);
+            let part = *args.add(given - 1);
+            let same = |known| equal_short_text(known, part);
+            match tiers.local.find_object(hash, now, receiver, same) {
+                Ok(object) => {
+                    tiers.counters.l1_hits.add_one();
+                    return object;
+                }
+                Err(found) => glance = found,
             }
-        };
-        go_on(function, tiers, call, at, found)
-    })
+        }
+        let parts = std::slice::from_raw_parts(args.add(given - 1), 1);
+        guard::raw(null_mut(), || {
+            let call = CallArgs {
+                args,
+                given,
+                kwnames: null_mut(),
+            };
+            let at = Place {
+                hash,
+                receiver,
+                parts,
+            };
+            let found = match glance {
+                Glance::Found(taken) => Some(taken.parts()),
+                Glance::Absent => None,
+                Glance::Unclear(then) => {
+                    let now = if tiers.is_timed { then } else { clock::now() };
+                    tiers.local.find_plain(hash, now, receiver, parts)
+                }
+            };
+            go_on(function, tiers, call, at, found)
+        })
+    }
 }
 
 /// What a call with plain arguments is found by.
