@@ -184,7 +184,7 @@ step_sanitize() {
     listed=$(requirements test)
     bin=$(venv sanitize python3 -r "$listed")
     "$bin/python" -m pip install --quiet --force-reinstall --no-deps "$at/wheels"/*.whl
-    # Not what measures memory, time and stacks, what makes no call, nor what switches stacks: that looks like an error.
+    # Not what measures memory and time, what makes no call, nor what switches stacks: that looks like an error.
     (
         # Frames are several times as large.
         ulimit -s 65536
@@ -193,7 +193,7 @@ step_sanitize() {
             "$bin/python" -m pytest -q -n 2 sdks/python/tests --ignore-glob '*/test_leaks.py' --ignore-glob '*/test_import.py' \
             --ignore-glob '*/test_typing.py' --ignore-glob '*/test_plugin.py' --ignore-glob '*/test_hostile_watched.py' \
             --ignore-glob '*/test_benchmark.py' \
-            -k 'not greenlets and not stacks_that_are_switched and not small_stack'
+            -k 'not greenlets and not stacks_that_are_switched'
     ) || { cat "$at"/report.* && false; }
 }
 
