@@ -117,8 +117,8 @@ impl Local {
         )
     }
 
-    /// A new reference to what [`find_plain`](Self::find_plain) finds for one argument, which `same` says is its own, if everybody
-    /// gets that as it is.
+    /// A new reference to what [`find_plain`](Self::find_plain) finds for one argument, which `same` says is its own, if that is
+    /// handed out as `shared`.
     ///
     /// # Safety
     /// As for that.
@@ -127,6 +127,7 @@ impl Local {
         &self,
         hash: u64,
         now: Option<Instant>,
+        shared: Share,
         receiver: usize,
         same: impl FnOnce(*mut ffi::PyObject) -> bool,
     ) -> Result<*mut ffi::PyObject, Glance> {
@@ -134,10 +135,17 @@ impl Local {
         // SAFETY: both are alive, and the thread is attached.
         unsafe {
             #[cfg(not(Py_GIL_DISABLED))]
-            return glance(&mut part.state.section().table, hash, now, receiver, same);
+            return glance(
+                &mut part.state.section().table,
+                hash,
+                now,
+                shared,
+                receiver,
+                same,
+            );
             #[cfg(Py_GIL_DISABLED)]
             part.state
-                .with(|state| glance(&mut state.table, hash, now, receiver, same))
+                .with(|state| glance(&mut state.table, hash, now, shared, receiver, same))
         }
     }
 

@@ -323,11 +323,11 @@ impl Held {
 pub(crate) struct Taken(NonNull<u8>);
 
 impl Taken {
-    /// The object, if everybody gets it as it is.
+    /// The object, if that is how it is handed out.
     #[inline(always)]
-    pub(crate) fn same(self) -> Option<*mut ffi::PyObject> {
-        let is_same = self.0.addr().get() & SPARE == Share::Same as usize;
-        is_same.then_some(self.0.as_ptr().cast())
+    pub(crate) fn if_shared(self, share: Share) -> Option<*mut ffi::PyObject> {
+        let address = self.0.as_ptr().map_addr(|address| address ^ share as usize);
+        (address.addr() & SPARE == 0).then_some(address.cast())
     }
 
     /// Both.

@@ -12,7 +12,7 @@ use crate::guard::attached;
 use crate::load::Raised;
 use crate::packed::{Held, Packed, Taken};
 use crate::shared::Guarded;
-use crate::stored::Value;
+use crate::stored::{Share, Value};
 
 /// What is found by some hashes, and what is being loaded.
 pub(crate) struct State {
@@ -90,7 +90,7 @@ impl Part {
 /// What a first look at the tier found in place of the value itself.
 #[derive(Clone, Copy)]
 pub(crate) enum Glance {
-    /// A new reference to a value that is not handed out as it is.
+    /// A new reference to a value that is handed out otherwise.
     Found(Taken),
     Absent,
     /// Another look is needed, at the same time if there was one.
@@ -98,7 +98,7 @@ pub(crate) enum Glance {
 }
 
 /// A first look for the key of one argument that `same` says is its own, as a section of a table: a new reference to the value
-/// if everybody gets that as it is.
+/// if that is handed out as `shared`.
 ///
 /// # Safety
 /// Attached, and the receiver is alive.
@@ -107,6 +107,7 @@ pub(crate) unsafe fn glance(
     table: &mut Table<Packed, Held>,
     hash: u64,
     now: Option<Instant>,
+    shared: Share,
     receiver: usize,
     same: impl FnOnce(*mut ffi::PyObject) -> bool,
 ) -> Result<*mut ffi::PyObject, Glance> {
@@ -114,7 +115,7 @@ pub(crate) unsafe fn glance(
         First::Found(value) => {
             // SAFETY: the table holds it, and the thread is attached.
             let taken = unsafe { value.take() };
-            taken.same().ok_or(Glance::Found(taken))
+            taken.if_shared(shared).ok_or(Glance::Found(taken))
         }
         First::Absent => Err(Glance::Absent),
         First::Unclear => Err(Glance::Unclear(now.unwrap_or_default())),

@@ -17,10 +17,15 @@ use crate::heap::{self, attribute, method, simple_method, slot};
 use crate::once::Once;
 use crate::steps;
 
+#[cfg(all(Py_3_12, not(Py_GIL_DISABLED)))]
+mod again;
+
 #[repr(C)]
 struct Ready {
     base: ffi::PyObject,
     value: *mut ffi::PyObject,
+    #[cfg(all(Py_3_12, not(Py_GIL_DISABLED)))]
+    end: again::End,
 }
 
 static TYPE: Once<Py<PyAny>> = Once::new();
@@ -110,7 +115,14 @@ unsafe extern "C" fn itself(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
 
 unsafe extern "C" fn iternext(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a slot of this type, which holds its value.
-    unsafe { stop(value_of(object)) };
+    unsafe {
+        #[cfg(all(Py_3_12, not(Py_GIL_DISABLED)))]
+        (*object.cast::<Ready>())
+            .end
+            .stop((*object.cast::<Ready>()).value);
+        #[cfg(not(all(Py_3_12, not(Py_GIL_DISABLED))))]
+        stop(value_of(object));
+    }
     null_mut()
 }
 
@@ -153,8 +165,9 @@ unsafe extern "C" fn send(
     object: *mut ffi::PyObject,
     _argument: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: a method of this type.
-    unsafe { iternext(object) }
+    // SAFETY: a method of this type, which holds its value. The caller may keep what is raised.
+    unsafe { stop(value_of(object)) };
+    null_mut()
 }
 
 unsafe extern "C" fn throw(
@@ -219,6 +232,8 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
     // SAFETY: called once, by the interpreter, for an object of this type that nobody refers to.
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
+        #[cfg(all(Py_3_12, not(Py_GIL_DISABLED)))]
+        ffi::Py_XDECREF((*object.cast::<Ready>()).end.object());
         ffi::Py_XDECREF(value_of(object));
         heap::free(object);
     }
@@ -230,5 +245,11 @@ unsafe extern "C" fn traverse(
     arg: *mut c_void,
 ) -> c_int {
     // SAFETY: the collector calls this for a living object of this type.
-    unsafe { heap::traverse(object, visit, arg, |see| see(value_of(object))) }
+    unsafe {
+        heap::traverse(object, visit, arg, |see| {
+            see(value_of(object));
+            #[cfg(all(Py_3_12, not(Py_GIL_DISABLED)))]
+            see((*object.cast::<Ready>()).end.object());
+        })
+    }
 }

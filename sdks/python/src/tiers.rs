@@ -21,7 +21,7 @@ use crate::backend::Backend;
 use crate::clock;
 use crate::codec::Native;
 use crate::counters::Counters;
-use crate::function::CallArgs;
+use crate::function::{CallArgs, shared_as};
 use crate::guard::attached;
 use crate::kept::{Rules, Storage};
 use crate::load::{Answer, Level, Raised, answer, check_stack, run};
@@ -148,7 +148,7 @@ impl Tiers {
             has_receiver,
             is_async,
             is_timed: options.ttl.is_some(),
-            shared_as: if is_async { Share::Ready } else { Share::Same },
+            shared_as: shared_as(is_async),
             binds_class: settings
                 .object("binds_class")?
                 .map_or(Ok(false), |flag| flag.extract(py))?,

@@ -321,9 +321,6 @@ def test_tracebacks_of_hits_do_not_grow() -> None:
     async def function() -> int:
         return 1
 
-    def frames(error: BaseException) -> int:
-        return sum(1 for _ in traceback.walk_tb(error.__traceback__))
-
     asyncio.run(function())
     hit = function()
     seen = []
@@ -332,10 +329,91 @@ def test_tracebacks_of_hits_do_not_grow() -> None:
             try:
                 resume()
             except StopIteration as ended:
-                seen.append((frames(ended), ended.__context__, ended.__cause__, ended.value))
+                seen.append((_frames(ended), ended.__context__, ended.__cause__, ended.value))
                 ended.__cause__ = KeyError()
                 ended.value = 2
     assert set(seen) == {(2, None, None, 1)}
+
+
+def _frames(error: BaseException) -> int:
+    return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+
+SPOILS: dict[str, Callable[[StopIteration], object]] = {
+    "caught": lambda end: None,
+    "kept": lambda end: KEPT.append(end),
+    "kept without its traceback": lambda end: KEPT.append(end.with_traceback(None)),
+    "without its traceback": lambda end: end.with_traceback(None),
+    "value": lambda end: (end.with_traceback(None), setattr(end, "value", 2)),
+    "arguments": lambda end: (end.with_traceback(None), setattr(end, "args", (2,))),
+    "more arguments": lambda end: (end.with_traceback(None), setattr(end, "args", (1, 2))),
+    "cause": lambda end: (end.with_traceback(None), setattr(end, "__cause__", KeyError())),
+    "cause, not shown": lambda end: (
+        end.with_traceback(None),
+        setattr(end, "__cause__", KeyError()),
+        setattr(end, "__suppress_context__", False),
+    ),
+    "context": lambda end: (end.with_traceback(None), setattr(end, "__context__", KeyError())),
+    "suppressed": lambda end: (end.with_traceback(None), setattr(end, "__suppress_context__", True)),
+    "attribute": lambda end: (end.with_traceback(None), setattr(end, "mine", 2)),
+    "note": lambda end: (end.with_traceback(None), setattr(end, "__notes__", ["mine"])),
+}
+KEPT: list[StopIteration] = []
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+@pytest.mark.parametrize("value", [1, (1, 2), (), KeyError(1), StopIteration(1)], ids=repr)
+def test_nobody_sees_what_was_done_to_the_end_of_a_hit(value: Any, spoil: Callable[[StopIteration], object]) -> None:
+    """Where an awaitable ends with an exception, it may be the same one each time, as long as nobody can tell."""
+
+    @cache.local
+    async def function() -> Any:
+        return value
+
+    async def often() -> None:
+        for _ in range(3):
+            assert await function() is value
+
+    asyncio.run(often())
+    KEPT.clear()
+    for _ in range(4):
+        try:
+            next(function())  # type: ignore[call-overload]
+        except StopIteration as end:
+            state = (
+                end.value,
+                end.args,
+                end.__cause__,
+                end.__context__,
+                end.__suppress_context__,
+                hasattr(end, "mine"),
+            )
+            assert state == (value, (value,), None, None, False, False)
+            assert (_frames(end), getattr(end, "__notes__", [])) == (1, [])
+            assert not any(end is kept for kept in KEPT)
+            spoil(end)
+        asyncio.run(often())
+    KEPT.clear()
+
+
+def test_an_end_that_is_used_again_keeps_nothing_alive() -> None:
+    class Value:
+        pass
+
+    @cache.local
+    async def function() -> Value:
+        return Value()
+
+    async def often() -> None:
+        for _ in range(5):
+            await function()
+
+    asyncio.run(often())
+    died = weakref.ref(asyncio.run(function()))
+    asyncio.run(often())
+    function.cache_clear()
+    gc.collect()
+    assert died() is None
 
 
 def test_trio() -> None:

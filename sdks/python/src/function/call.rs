@@ -129,7 +129,7 @@ impl KeptArgs {
 ///
 /// A hit by the very object that the value was stored under ends here. What is asked of others stands at the end or, as the
 /// time, at the beginning, so that there is little to be saved and restored on the way.
-pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
+pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool, const AWAITED: bool>(
     function: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     nargsf: usize,
@@ -153,14 +153,22 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
             return vectorcall(function, args, given, null_mut());
         };
         let same = |known| known == part;
-        match tiers.local.find_object(hash, now, receiver, same) {
+        match tiers
+            .local
+            .find_object(hash, now, shared_as(AWAITED), receiver, same)
+        {
             Ok(object) => {
                 tiers.counters.l1_hits.add_one();
                 object
             }
-            Err(glance) => after_glance::<RECEIVER>(function, args, hash, glance),
+            Err(glance) => after_glance::<RECEIVER, AWAITED>(function, args, hash, glance),
         }
     }
+}
+
+/// How callers get what is stored for all of them.
+pub(crate) const fn shared_as(awaited: bool) -> Share {
+    if awaited { Share::Ready } else { Share::Same }
 }
 
 /// The rest of [`vectorcall_one`] where that found something else, or nothing.
@@ -168,7 +176,7 @@ pub(super) unsafe extern "C" fn vectorcall_one<const RECEIVER: bool>(
 /// # Safety
 /// As for that.
 #[inline(never)]
-unsafe fn after_glance<const RECEIVER: bool>(
+unsafe fn after_glance<const RECEIVER: bool, const AWAITED: bool>(
     function: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     hash: u64,
@@ -183,7 +191,10 @@ unsafe fn after_glance<const RECEIVER: bool>(
             let now = tiers.is_timed.then_some(then);
             let part = *args.add(given - 1);
             let same = |known| equal_short_text(known, part);
-            match tiers.local.find_object(hash, now, receiver, same) {
+            match tiers
+                .local
+                .find_object(hash, now, shared_as(AWAITED), receiver, same)
+            {
                 Ok(object) => {
                     tiers.counters.l1_hits.add_one();
                     return object;

@@ -17,7 +17,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-pub(crate) use self::call::{CallArgs, KeptArgs, Place};
+pub(crate) use self::call::{CallArgs, KeptArgs, Place, shared_as};
 pub(crate) use self::methods::Operation;
 use crate::guard;
 use crate::heap::{self, Callable, slot};
@@ -158,8 +158,10 @@ unsafe extern "C" fn new(
             kind
         };
         let vectorcall = match (tiers.is_async, tiers.has_receiver, tiers.plain) {
-            (false, false, 1) => call::vectorcall_one::<false>,
-            (false, true, 2) => call::vectorcall_one::<true>,
+            (false, false, 1) => call::vectorcall_one::<false, false>,
+            (false, true, 2) => call::vectorcall_one::<true, false>,
+            (true, false, 1) => call::vectorcall_one::<false, true>,
+            (true, true, 2) => call::vectorcall_one::<true, true>,
             _ => call::vectorcall,
         };
         // SAFETY: the type's objects are this struct; its header is made by the allocation and not overwritten.
