@@ -155,6 +155,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
             "cachekit runs in the main interpreter only, not in subinterpreters",
         ));
     }
+    clock::register();
     fork::register()?;
     ending::register(module)?;
     lazy::register(py)?;
