@@ -12,7 +12,7 @@ use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest};
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::native::{Writer, types};
 
 /// Most bytes that the encoded arguments of one call may take.
@@ -22,6 +22,38 @@ pub const MAX_KEY_BYTES: usize = 64 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyHash(pub [u8; 32]);
 
+/// Whose entry it is, where one function serves several customers: they share no entry, whatever the arguments.
+///
+/// Without one, it is `default`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tenant(Option<Arc<str>>);
+
+impl Tenant {
+    /// What there is where nobody names one.
+    pub const DEFAULT: &'static str = "default";
+
+    /// The tenant of that name. `option_invalid` if it is empty or takes more than 65535 bytes.
+    pub fn new(name: &str) -> Result<Self> {
+        if name.is_empty() || u16::try_from(name.len()).is_err() {
+            return Err(Error::new(ErrorCode::OptionInvalid)
+                .with("option", "tenant")
+                .with("value", format_args!("a text of {} bytes", name.len()))
+                .with("reason", "a tenant's name takes 1 to 65535 bytes"));
+        }
+        Ok(Self((name != Self::DEFAULT).then(|| name.into())))
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or(Self::DEFAULT)
+    }
+
+    /// Writes it behind encoded arguments, so that their hash is this tenant's own.
+    pub fn write(&self, writer: &mut Writer) -> Result<()> {
+        self.0.as_deref().map_or(Ok(()), |name| writer.str(name))
+    }
+}
+
 impl KeyHash {
     /// The hash of arguments that were encoded, as one tuple, in the native encoding.
     pub fn of(encoded: &[u8]) -> Self {
@@ -30,8 +62,15 @@ impl KeyHash {
 
     /// The hash of a key. `value_too_large` if it takes more than [`MAX_KEY_BYTES`].
     pub fn of_key<K: CacheKey + ?Sized>(key: &K) -> Result<Self> {
+        Self::of_key_in(&Tenant::default(), key)
+    }
+
+    /// The same for one tenant: the hash of the encoded arguments, and behind them the name of the tenant unless it is the
+    /// default one.
+    pub fn of_key_in<K: CacheKey + ?Sized>(tenant: &Tenant, key: &K) -> Result<Self> {
         let mut writer = Writer::with_capacity(64, MAX_KEY_BYTES);
         key.encode_arguments(&mut writer)?;
+        tenant.write(&mut writer)?;
         Ok(Self::of(writer.as_bytes()))
     }
 
@@ -337,7 +376,6 @@ tuples! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorCode;
 
     fn hex_of<K: CacheKey + ?Sized>(key: &K) -> String {
         let mut writer = Writer::new(MAX_KEY_BYTES);
@@ -419,6 +457,22 @@ mod tests {
         assert_eq!(hash.short(), 0x4748_7b09_2786_3265);
         assert_eq!(format!("{hash:?}"), "KeyHash(47487b0927863265…)");
         assert_ne!(hash, KeyHash::of_key(&42.0).unwrap());
+    }
+
+    #[test]
+    fn tenants_share_no_hash() {
+        let of = |tenant: &str| KeyHash::of_key_in(&Tenant::new(tenant).unwrap(), &42).unwrap();
+        assert_eq!(of("default"), KeyHash::of_key(&42).unwrap());
+        assert_ne!(of("a"), of("b"));
+        assert_ne!(of("a"), of("default"));
+        // hashlib.blake2b(bytes.fromhex("c101912a" "a161"), digest_size=32)
+        assert_eq!(of("a"), KeyHash::of(b"\xc1\x01\x91\x2a\xa1a"));
+        assert_eq!(Tenant::default().as_str(), "default");
+        for refused in ["", &"x".repeat(65_536)] {
+            let error = Tenant::new(refused).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::OptionInvalid);
+        }
+        Tenant::new(&"x".repeat(65_535)).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachekit_runtime::envelope::{Meta, Pipeline};
+use cachekit_runtime::envelope::{Meta, Name, Pipeline};
 use cachekit_runtime::error::{Error, ErrorCode, Result};
 use cachekit_runtime::generated::config::Options;
 use cachekit_runtime::generated::envelope::FORMATS;
@@ -106,7 +106,7 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
         let case = format!("{name} {}: {}", row["tcId"], row["comment"]);
         let key = bytes(&row["key"]);
         let stored = bytes(&row["stored"]);
-        let opened = pipeline.open(&key, stored.clone().into());
+        let opened = pipeline.open(Name::of(&key), stored.clone().into());
         if row["result"] == "invalid" {
             let error = opened.err().unwrap_or_else(|| panic!("{case} opens"));
             assert_eq!(
@@ -131,7 +131,7 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
         assert_eq!(meta, expected, "{case}");
         assert_eq!(hex(&payload), text(&row["payload"]), "{case}");
         if list(&row["flags"]).iter().any(|flag| flag == "Canonical") {
-            let written = pipeline.wrap(&key, &meta, payload.to_vec());
+            let written = pipeline.wrap(Name::of(&key), &meta, payload.to_vec());
             let written = written.unwrap_or_else(|error| panic!("{case}: {error}"));
             assert_eq!(hex(&written), hex(&stored), "{case}");
         }

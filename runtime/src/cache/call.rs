@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Landing, Lead, Role, Wait};
 use crate::generated::config::Monitoring;
 use crate::generated::metrics::{LoadOutcome, LookupOutcome, Metrics, Tier};
-use crate::key::KeyHash;
+use crate::key::{KeyHash, Tenant};
 use crate::remote::Remote;
 use crate::shim;
 
@@ -186,7 +186,7 @@ where
             let bound = Arc::clone(&self.cache.bound);
             let hash = self.lookup.hash;
             let blind = self.fresh || bound.shared.flight.is_settling(&hash);
-            let read = read(bound, hash, blind);
+            let read = read(bound, hash, self.lookup.tenant.clone(), blind);
             self.state = State::Reading { read, lead, caller };
         } else {
             self.begin(Some(lead), None, caller);
@@ -342,7 +342,14 @@ where
         let (Some(far), Some(generation)) = (self.cache.far(self.lookup.remote), generation) else {
             return Ok(None);
         };
-        match far.seal(shared, &self.lookup.hash, value, cost, generation) {
+        match far.seal(
+            shared,
+            &self.lookup.hash,
+            &self.lookup.tenant,
+            value,
+            cost,
+            generation,
+        ) {
             Ok(entry) => Ok(Some(Change::Store(entry))),
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 Err(Failure::Interrupted(error))
@@ -423,6 +430,7 @@ impl<L: Local, C, E: LoadError, R, D: Spawn, K, F, T> fmt::Debug for Call<L, C, 
 fn read<L, C, E, R, D>(
     bound: Arc<Bound<L, C, E, R, D>>,
     hash: KeyHash,
+    tenant: Tenant,
     blind: bool,
 ) -> Boxed<Found<L::Value>>
 where
@@ -435,7 +443,7 @@ where
     Box::pin(async move {
         match &bound.far {
             Some(far) if blind => far.read_generation().await,
-            Some(far) => far.read(&bound.shared, &hash).await,
+            Some(far) => far.read(&bound.shared, &hash, &tenant).await,
             None => Found::Failed,
         }
     })

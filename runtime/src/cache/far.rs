@@ -12,11 +12,11 @@ use super::Shared;
 use super::lifetimes::Lifetimes;
 use super::parts::{Codec, LoadError, Local};
 use crate::driver::Driver;
-use crate::envelope::Meta;
+use crate::envelope::{Meta, Name};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::generated::config::Options;
 use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
-use crate::key::{Identity, KeyHash};
+use crate::key::{Identity, KeyHash, Tenant};
 use crate::layer::{self, Stack};
 use crate::remote::{Deadline, Remote};
 
@@ -82,6 +82,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         &self,
         shared: &Shared<L, C, E>,
         hash: &KeyHash,
+        tenant: &Tenant,
     ) -> Found<L::Value> {
         let name = self.identity.entry_name(hash);
         let reply = self
@@ -100,7 +101,13 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             }
         };
         let opened = match stored {
-            Some(stored) => self.open(shared, hash, stored, generation),
+            Some(stored) => {
+                let name = Name {
+                    tenant: tenant.as_str(),
+                    key: &name,
+                };
+                self.open(shared, hash, name, stored, generation)
+            }
             None => Ok(None),
         };
         match opened {
@@ -151,13 +158,13 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         &self,
         shared: &Shared<L, C, E>,
         hash: &KeyHash,
+        name: Name<'_>,
         stored: Bytes,
         generation: u64,
     ) -> Result<Option<(L::Value, Option<Duration>)>> {
-        let name = self.identity.entry_name(hash);
-        let pipeline = shared.pipeline;
+        let pipeline = &shared.pipeline;
         let effort = pipeline.effort(&stored);
-        let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(&name, stored))?;
+        let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(name, stored))?;
         if meta.generations != [generation] {
             return Ok(None);
         }
@@ -183,6 +190,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         &self,
         shared: &Shared<L, C, E>,
         hash: &KeyHash,
+        tenant: &Tenant,
         value: &L::Value,
         cost: Duration,
         generation: u64,
@@ -195,10 +203,13 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             generations: vec![generation],
         };
         let payload = shared.codec.encode(value)?;
-        let name = self.identity.entry_name(hash);
-        let (pipeline, effort) = (shared.pipeline, payload.len() as u64);
+        let name = Name {
+            tenant: tenant.as_str(),
+            key: &self.identity.entry_name(hash),
+        };
+        let (pipeline, effort) = (&shared.pipeline, payload.len() as u64);
         aside(&shared.codec, effort, || {
-            pipeline.wrap(&name, &meta, payload)
+            pipeline.wrap(name, &meta, payload)
         })
     }
 

@@ -233,7 +233,7 @@ where
             if shared.flight.is_settling(&lookup.hash) {
                 return Ok(None);
             }
-            let found = far.read(shared, &lookup.hash).await;
+            let found = far.read(shared, &lookup.hash, &lookup.tenant).await;
             let value = match found {
                 far::Found::Hit { value, remaining } => {
                     if let Some(lead) = lead {
@@ -276,7 +276,14 @@ where
                 return Ok(());
             };
             let generation = far.generation().await?;
-            let sealed = far.seal(shared, &lookup.hash, &value, Duration::ZERO, generation);
+            let sealed = far.seal(
+                shared,
+                &lookup.hash,
+                &lookup.tenant,
+                &value,
+                Duration::ZERO,
+                generation,
+            );
             let (change, refused) = match sealed {
                 Ok(entry) => (Change::Store(entry), Ok(())),
                 Err(error) => (Change::Remove, Err(error)),

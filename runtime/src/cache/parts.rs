@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::error::{BoxError, Error, ErrorCode, Result};
 use crate::generated::metrics::Metrics;
 use crate::generated::wire::Serializer;
-use crate::key::{CacheKey, KeyHash};
+use crate::key::{CacheKey, KeyHash, Tenant};
 use crate::l1::L1;
 use crate::shim::Mutex;
 
@@ -202,12 +202,14 @@ impl Notice for Unnoticed {
 }
 
 /// One key, as each tier needs it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Lookup<K> {
     /// The key in this process: owned, or borrowed, or in an `Arc`.
     pub local: K,
-    /// The hash of its canonical encoding.
+    /// The hash of its canonical encoding, and of the tenant's name.
     pub hash: KeyHash,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// Whether the key means the same in other processes. If not, the remote tier never hears of it.
     pub remote: bool,
 }
@@ -219,6 +221,20 @@ impl<K: CacheKey> Lookup<K> {
         Ok(Self {
             local: key,
             hash,
+            tenant: Tenant::default(),
+            remote: true,
+        })
+    }
+}
+
+impl<K: CacheKey> Lookup<(Tenant, K)> {
+    /// The lookup of a tenant's `key` in both tiers.
+    pub fn of_tenant(tenant: Tenant, key: K) -> Result<Self> {
+        let hash = KeyHash::of_key_in(&tenant, &key)?;
+        Ok(Self {
+            local: (tenant.clone(), key),
+            hash,
+            tenant,
             remote: true,
         })
     }

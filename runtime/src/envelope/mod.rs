@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::generated::config::Options;
 use crate::generated::envelope::{FORMATS, Format, Framing, Step};
 use crate::generated::wire::{Compression, Serializer};
+use crate::key::Tenant;
 
 /// What an entry says about its payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,35 @@ pub struct Meta {
     pub generations: Vec<u64>,
 }
 
-/// Writes and opens entries of one format. Plain data: it may be copied and shared at will.
+/// What an entry is stored under. A seal binds the entry to both; a checksum to the key alone.
 #[derive(Clone, Copy)]
+pub struct Name<'a> {
+    /// Whose it is.
+    pub tenant: &'a str,
+    /// The name that the store knows it by.
+    pub key: &'a [u8],
+}
+
+impl<'a> Name<'a> {
+    /// The name of an entry of no tenant in particular.
+    pub const fn of(key: &'a [u8]) -> Self {
+        Self {
+            tenant: Tenant::DEFAULT,
+            key,
+        }
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Name")
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes and opens entries of one format.
+#[derive(Clone)]
 pub struct Pipeline {
     format: &'static Format,
     serializer: Serializer,
@@ -76,11 +104,11 @@ impl Pipeline {
         self.max_value_bytes
     }
 
-    /// The entry of `payload` under `key`, which is the name that the store knows it by.
+    /// The entry of `payload` under `name`.
     ///
     /// `value_too_large` if the payload is larger than the options allow, `envelope_malformed` if `meta` does not fit
     /// a header.
-    pub fn wrap(&self, key: &[u8], meta: &Meta, payload: Vec<u8>) -> Result<Bytes> {
+    pub fn wrap(&self, name: Name<'_>, meta: &Meta, payload: Vec<u8>) -> Result<Bytes> {
         let size = payload.len() as u64;
         if size > self.max_value_bytes {
             return Err(Error::new(ErrorCode::ValueTooLarge)
@@ -111,7 +139,7 @@ impl Pipeline {
         };
         for step in self.format.steps {
             if let Step::Checksum { algorithm } = *step {
-                let digest = checksum::digest(algorithm, key, &entry);
+                let digest = checksum::digest(algorithm, name.key, &entry);
                 entry.extend_from_slice(&digest);
             }
         }
@@ -128,13 +156,13 @@ impl Pipeline {
         declared.min(self.max_value_bytes).max(stored.len() as u64)
     }
 
-    /// What [`Pipeline::wrap`] was given, from the entry that was stored under `key`. The payload is a part of `stored`
+    /// What [`Pipeline::wrap`] was given, from the entry that was stored under `name`. The payload is a part of `stored`
     /// if it is not compressed.
     ///
     /// `envelope_malformed` if it is no entry, `envelope_foreign` if it is one of another format, serializer or
     /// compression, `envelope_checksum` if it was changed or stored under another key. Nothing is allocated by a length
     /// that was not checked.
-    pub fn open(&self, key: &[u8], stored: Bytes) -> Result<(Meta, Bytes)> {
+    pub fn open(&self, name: Name<'_>, stored: Bytes) -> Result<(Meta, Bytes)> {
         let frame = match self.format.framing {
             Framing::Cachekit => header::unframe(self.format.id, &stored)?,
         };
@@ -142,7 +170,7 @@ impl Pipeline {
         let mut end = stored.len();
         for step in self.format.steps.iter().rev() {
             if let Step::Checksum { algorithm } = *step {
-                end = checksum::check(algorithm, key, &stored[..end], start)?;
+                end = checksum::check(algorithm, name.key, &stored[..end], start)?;
             }
         }
         let header = header::parse(&stored[frame])?;

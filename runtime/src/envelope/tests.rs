@@ -3,7 +3,7 @@ use prost::Message;
 use super::*;
 use crate::generated::presets;
 
-const KEY: &[u8] = b"ck:default:shop.price:00";
+const KEY: Name<'_> = Name::of(b"ck:default:shop.price:00");
 
 fn pipeline(format: &'static str) -> Pipeline {
     let mut options = presets::DEFAULT;
@@ -44,7 +44,7 @@ fn forged(format: &Pipeline, header: &header::Header, payload: &[u8]) -> Bytes {
     let mut entry = header::frame(format.format.id, header, payload).unwrap();
     for step in format.format.steps {
         if let Step::Checksum { algorithm } = *step {
-            let digest = checksum::digest(algorithm, KEY, &entry);
+            let digest = checksum::digest(algorithm, KEY.key, &entry);
             entry.extend_from_slice(&digest);
         }
     }
@@ -134,8 +134,8 @@ fn an_entry_is_never_larger_for_its_compression() {
                 generations: vec![1; generations],
                 ..Meta::default()
             };
-            let [stored, as_it_is] =
-                [packed, plain].map(|pipeline| pipeline.wrap(KEY, &meta, payload.clone()).unwrap());
+            let [stored, as_it_is] = [&packed, &plain]
+                .map(|pipeline| pipeline.wrap(KEY, &meta, payload.clone()).unwrap());
             let (size, limit) = (stored.len(), as_it_is.len());
             assert!(size <= limit, "{size} and not {limit}, saving {saving}");
             assert!(size < limit || saving < 4, "{size} for {limit}");
@@ -188,7 +188,7 @@ fn an_entry_means_nothing_under_another_key() {
     let pipeline = pipeline("plain");
     let stored = pipeline.wrap(KEY, &meta(), b"x".to_vec()).unwrap();
     assert_eq!(
-        code(pipeline.open(b"other", stored)),
+        code(pipeline.open(Name::of(b"other"), stored)),
         ErrorCode::EnvelopeChecksum
     );
 }
@@ -239,7 +239,11 @@ fn unknown_header_fields_are_passed_over() {
     entry[3] += unknown.len() as u8;
     entry.extend_from_slice(&unknown);
     entry.push(b'x');
-    let digest = checksum::digest(crate::generated::envelope::Checksum::Xxh3_64, KEY, &entry);
+    let digest = checksum::digest(
+        crate::generated::envelope::Checksum::Xxh3_64,
+        KEY.key,
+        &entry,
+    );
     entry.extend_from_slice(&digest);
     assert_eq!(
         pipeline.open(KEY, entry.into()).unwrap(),

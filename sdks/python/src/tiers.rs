@@ -10,7 +10,7 @@ use cachekit_runtime::cache::{Builder, Cache, Lifetimes, Lookup, Source};
 use cachekit_runtime::driver::Caller;
 use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::generated::config::Options;
-use cachekit_runtime::key::Identity;
+use cachekit_runtime::key::{Identity, Tenant};
 use cachekit_runtime::l1::Limits;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -446,6 +446,7 @@ impl Tiers {
         Ok(Lookup {
             local: located.key.clone(),
             hash: located.hash,
+            tenant: Tenant::default(),
             remote: located.only_here.is_none(),
         })
     }

@@ -3,9 +3,10 @@ use crate::cache::lifetimes::Lifetimes;
 use crate::cache::*;
 use crate::clock::Clock;
 use crate::driver::blocking::{self, Blocking};
+use crate::envelope::Name;
 use crate::generated::metrics::LoadOutcome;
 use crate::interrupt::Uninterrupted;
-use crate::key::KeyHash;
+use crate::key::{KeyHash, Tenant};
 use crate::l1::{L1, Limits};
 use crate::remote::NoRemote;
 
@@ -534,7 +535,7 @@ fn an_entry_says_when_it_was_made_and_what_it_cost() {
         .bound
         .shared
         .pipeline
-        .open(&name, entry)
+        .open(Name::of(&name), entry)
         .expect("just written");
     assert_eq!(meta.created_ms, setup.clock.unix_millis());
     assert_eq!(meta.cost, Duration::from_millis(1500));
@@ -542,4 +543,39 @@ fn an_entry_says_when_it_was_made_and_what_it_cost() {
     assert_eq!(meta.generations, [0]);
     assert_eq!(setup.remote.store.lifetime(&name), Some(TTL));
     let _: KeyHash = hash("k");
+}
+
+#[test]
+fn tenants_share_neither_tier_nor_flight() {
+    type Tenants = Cache<L1<(Tenant, String), String>, MessagePack<String>, Problem, Probe, Bench>;
+
+    let setup = Setup::new();
+    let local = L1::new(Limits {
+        max_entries: 10,
+        max_bytes: 1 << 20,
+    });
+    let remote = Some(Arc::new(setup.remote.clone()));
+    let cache: Tenants = setup
+        .builder()
+        .build(local, MessagePack::new(), remote, setup.driver())
+        .expect("the options are valid");
+    let lookup = |tenant: &str| {
+        let tenant = Tenant::new(tenant).expect("a short name");
+        Lookup::of_tenant(tenant, "k".to_owned()).expect("a short key")
+    };
+    let ending = Ending::default();
+    let mut first = cache.get_or_load(lookup("a"), || ending.load());
+    pending(&mut first);
+    let other = || async { Ok("b's".to_owned()) };
+    let served = now(cache.get_or_load(lookup("b"), other)).expect("loaded");
+    assert_eq!(
+        (served.value.as_str(), served.from),
+        ("b's", Source::Load),
+        "it does not wait for the other's"
+    );
+    ending.end(Ok("a's".to_owned()));
+    assert_eq!(ready(&mut first).expect("loaded").value, "a's");
+    assert!(now(cache.remove(lookup("a"))).expect("removed"));
+    assert!(matches!(now(cache.get(lookup("a"))), Ok(None)));
+    assert!(matches!(now(cache.get(lookup("b"))), Ok(Some(served)) if served.value == "b's"));
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::clock::{Clock, SystemClock};
 use crate::driver::{Spawn, Task};
 use crate::generated::presets;
+use crate::key::Tenant;
 use crate::remote::NoRemote;
 use crate::shim::ForkReset;
 use crate::shim::Mutex;
@@ -284,6 +285,7 @@ fn key() -> Lookup<u64> {
     Lookup {
         local: 1,
         hash: HASH,
+        tenant: Tenant::default(),
         remote: false,
     }
 }
