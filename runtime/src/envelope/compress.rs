@@ -17,6 +17,16 @@ use crate::generated::wire;
 /// Inputs from this size on need a table of 32-bit positions, which is a little slower.
 const LARGE: usize = u16::MAX as usize;
 
+/// From this size on, pieces of a payload say first whether the whole is worth it. Bytes that do not shrink cost LZ4 itself
+/// little, but the room for what comes of them, which the system has to find, costs more than all the rest of storing.
+const PROBED: usize = 256 << 10;
+/// How many pieces there are, spread evenly from the first byte to the last.
+const PIECES: usize = 16;
+/// Bytes of each.
+const PIECE: usize = 4 << 10;
+/// By what part the pieces must shrink, each for itself.
+const LEAST: usize = 32;
+
 thread_local! {
     /// The compressor's working memory, by what fits its positions: 8 and 16 KiB, made once for each thread. An input always
     /// uses the same kind, so that its compressed bytes do not depend on what came before.
@@ -30,27 +40,40 @@ pub(super) const fn wire(algorithm: Compression) -> wire::Compression {
     }
 }
 
-/// `payload` compressed, smaller or not.
+/// `payload` compressed, smaller or not; nothing if it is not worth it.
 pub(super) fn compress(algorithm: Compression, payload: &[u8]) -> Option<Vec<u8>> {
     match algorithm {
-        Compression::Lz4 => {
+        Compression::Lz4 => TABLES.with(|tables| {
+            let mut tables = tables.try_borrow_mut().ok()?;
+            let [small, large] = &mut *tables;
+            if payload.len() >= PROBED {
+                let table = small.get_or_insert_with(CompressTable::small);
+                promises(payload, table).then_some(())?;
+            }
+            let table = if payload.len() < LARGE {
+                small.get_or_insert_with(CompressTable::small)
+            } else {
+                large.get_or_insert_with(CompressTable::large)
+            };
             let mut packed = vec![0; get_maximum_output_size(payload.len())];
-            let length = TABLES.with(|tables| {
-                let mut tables = tables.try_borrow_mut().ok()?;
-                let large = payload.len() >= LARGE;
-                let table = tables[usize::from(large)].get_or_insert_with(|| {
-                    if large {
-                        CompressTable::large()
-                    } else {
-                        CompressTable::small()
-                    }
-                });
-                compress_into_with_table(payload, &mut packed, table).ok()
-            })?;
+            let length = compress_into_with_table(payload, &mut packed, table).ok()?;
             packed.truncate(length);
             Some(packed)
-        }
+        }),
     }
+}
+
+/// Whether the pieces of a payload shrink.
+fn promises(payload: &[u8], table: &mut CompressTable) -> bool {
+    let mut packed = vec![0; get_maximum_output_size(PIECE)];
+    let stride = (payload.len() - PIECE) / (PIECES - 1);
+    let total: usize = (0..PIECES)
+        .map(|at| {
+            let piece = &payload[at * stride..][..PIECE];
+            compress_into_with_table(piece, &mut packed, table).unwrap_or(PIECE)
+        })
+        .sum();
+    total <= PIECES * (PIECE - PIECE / LEAST)
 }
 
 /// `packed` decompressed to exactly `size` bytes.

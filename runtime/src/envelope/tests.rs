@@ -146,6 +146,25 @@ fn an_entry_is_never_larger_for_its_compression() {
 }
 
 #[test]
+fn a_large_payload_is_compressed_if_its_pieces_shrink() {
+    const SIZE: usize = 256 << 10;
+    const PIECE: usize = 4096;
+    let packed = pipeline("packed");
+    let stored = |length: usize, shrinking: usize| {
+        // Zeros throughout, but for those pieces that are looked at.
+        let mut payload = vec![0; length];
+        for at in shrinking..16 {
+            let start = (SIZE - PIECE) / 15 * at;
+            payload[start..start + PIECE].copy_from_slice(&noise(PIECE));
+        }
+        packed.wrap(KEY, &meta(), payload).unwrap().len()
+    };
+    assert!(stored(SIZE - 1, 0) < SIZE / 2, "smaller ones are compressed");
+    assert!(stored(SIZE, 0) > SIZE, "not a piece of it shrinks");
+    assert!(stored(SIZE, 1) < SIZE / 2, "a sixteenth of them does");
+}
+
+#[test]
 fn compressed_bytes_do_not_depend_on_what_was_compressed_before() {
     let packed = pipeline("packed");
     let payload: Vec<u8> = (0..20_000_u32)
