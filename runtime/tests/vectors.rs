@@ -1,18 +1,22 @@
 //! Runs the vectors of an independent encoder: entries and keys must have the same bytes in every language.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cachekit_runtime::cache::{Codec, MessagePack};
 use cachekit_runtime::envelope::{Meta, Name, Pipeline};
 use cachekit_runtime::error::{Error, ErrorCode, Result};
 use cachekit_runtime::generated::config::Options;
 use cachekit_runtime::generated::envelope::FORMATS;
 use cachekit_runtime::generated::presets::{self, Preset};
-use cachekit_runtime::generated::wire::Serializer;
+use cachekit_runtime::generated::wire;
 use cachekit_runtime::key::{CacheKey, Identity, KeyHash};
 use cachekit_runtime::native::{Writer, types};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// Runs every row of a file's groups of one kind; a row says for itself which one it is when it fails.
@@ -101,7 +105,8 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
         let mut options = presets::DEFAULT;
         options.envelope = format.name;
         options.max_value_bytes = number(&group["maxValueBytes"]);
-        let pipeline = Pipeline::new(&options, Serializer::Native).expect("the format is known");
+        let pipeline =
+            Pipeline::new(&options, wire::Serializer::Native).expect("the format is known");
 
         let case = format!("{name} {}: {}", row["tcId"], row["comment"]);
         let key = bytes(&row["key"]);
@@ -455,4 +460,177 @@ fn encode_int(writer: &mut Writer, digits: &str) -> Result<()> {
     }
     bytes.reverse();
     writer.big_int(&bytes)
+}
+
+/// Whatever MessagePack can say, for `serde`.
+#[derive(Debug, PartialEq)]
+enum Any {
+    None,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Str(String),
+    Bytes(Vec<u8>),
+    List(Vec<Self>),
+    Dict(BTreeMap<String, Self>),
+}
+
+impl Any {
+    fn of(value: &Value) -> Self {
+        let (kind, value) = value
+            .as_object()
+            .and_then(|members| members.iter().next())
+            .expect("one member");
+        match kind.as_str() {
+            "none" => Self::None,
+            "bool" => Self::Bool(flag(value)),
+            "int" => text(value).parse().map_or_else(
+                |_| Self::Uint(text(value).parse().expect("64 bits")),
+                Self::Int,
+            ),
+            "float" => Self::Float(f64::from_be_bytes(
+                bytes(value).try_into().expect("eight bytes"),
+            )),
+            "str" => Self::Str(text(value).to_owned()),
+            "bytes" => Self::Bytes(bytes(value)),
+            "list" => Self::List(list(value).iter().map(Self::of).collect()),
+            "dict" => {
+                let item = |pair: &Value| (text(&pair[0]["str"]).to_owned(), Self::of(&pair[1]));
+                Self::Dict(list(value).iter().map(item).collect())
+            }
+            other => panic!("MessagePack has no {other}"),
+        }
+    }
+}
+
+impl Serialize for Any {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::None => to.serialize_none(),
+            Self::Bool(value) => to.serialize_bool(*value),
+            Self::Int(value) => to.serialize_i64(*value),
+            Self::Uint(value) => to.serialize_u64(*value),
+            Self::Float(value) => to.serialize_f64(*value),
+            Self::Str(value) => to.serialize_str(value),
+            Self::Bytes(value) => to.serialize_bytes(value),
+            Self::List(items) => items.serialize(to),
+            Self::Dict(items) => items.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Any;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a value of MessagePack")
+            }
+            fn visit_unit<E>(self) -> std::result::Result<Any, E> {
+                Ok(Any::None)
+            }
+            fn visit_bool<E>(self, value: bool) -> std::result::Result<Any, E> {
+                Ok(Any::Bool(value))
+            }
+            fn visit_i64<E>(self, value: i64) -> std::result::Result<Any, E> {
+                Ok(Any::Int(value))
+            }
+            fn visit_u64<E>(self, value: u64) -> std::result::Result<Any, E> {
+                Ok(i64::try_from(value).map_or(Any::Uint(value), Any::Int))
+            }
+            fn visit_f64<E>(self, value: f64) -> std::result::Result<Any, E> {
+                Ok(Any::Float(value))
+            }
+            fn visit_str<E>(self, value: &str) -> std::result::Result<Any, E> {
+                Ok(Any::Str(value.to_owned()))
+            }
+            fn visit_bytes<E>(self, value: &[u8]) -> std::result::Result<Any, E> {
+                Ok(Any::Bytes(value.to_vec()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut from: A,
+            ) -> std::result::Result<Any, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = from.next_element()? {
+                    items.push(item);
+                }
+                Ok(Any::List(items))
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut from: A,
+            ) -> std::result::Result<Any, A::Error> {
+                let mut items = BTreeMap::new();
+                while let Some((key, value)) = from.next_entry()? {
+                    items.insert(key, value);
+                }
+                Ok(Any::Dict(items))
+            }
+        }
+
+        from.deserialize_any(Read)
+    }
+}
+
+/// The record of the vectors, as a program would have it.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Person {
+    id: u32,
+    name: String,
+    note: Option<String>,
+    tags: Vec<String>,
+    score: f64,
+    active: bool,
+    address: Address,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Address {
+    zip: String,
+    city: String,
+}
+
+#[test]
+fn values_of_serde_have_the_bytes_of_the_vectors() {
+    each_row("messagepack.json", "Value", |_, row| {
+        let codec = MessagePack::<Any>::new();
+        let (value, encoded) = (Any::of(&row["value"]), bytes(&row["encoded"]));
+        assert_eq!(
+            hex(&codec.encode(&value).expect("plain data")),
+            hex(&encoded),
+            "{row}"
+        );
+        assert_eq!(
+            codec.decode(&encoded.into()).expect("valid"),
+            value,
+            "{row}"
+        );
+    });
+}
+
+#[test]
+fn a_struct_has_the_bytes_of_a_dict_of_its_fields() {
+    each_row("messagepack.json", "Record", |_, row| {
+        let codec = MessagePack::<Person>::new();
+        let ada = Person {
+            id: 300,
+            name: "Ada".to_owned(),
+            note: None,
+            tags: vec!["a".to_owned(), "b".to_owned()],
+            score: 0.25,
+            active: true,
+            address: Address {
+                zip: "0815".to_owned(),
+                city: "Bern".to_owned(),
+            },
+        };
+        let encoded = bytes(&row["encoded"]);
+        assert_eq!(hex(&codec.encode(&ada).expect("plain data")), hex(&encoded));
+        assert_eq!(codec.decode(&encoded.into()).expect("valid"), ada);
+    });
 }

@@ -93,7 +93,7 @@ fn row(case: Case) -> Row {
 }
 
 /// The value with its type, since JSON alone cannot say it.
-fn typed(value: &Value) -> Json {
+pub(super) fn typed(value: &Value) -> Json {
     let list = |items: &[Value]| Json::Array(items.iter().map(typed).collect());
     match value {
         Value::None => json!({ "none": null }),

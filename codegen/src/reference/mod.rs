@@ -9,6 +9,7 @@ mod header;
 mod key;
 mod lz4;
 mod maker;
+mod messagepack;
 mod native;
 mod presets;
 mod rows;
@@ -25,6 +26,7 @@ pub fn vectors(spec: &Spec) -> Vec<Output> {
     [
         ("envelope", rows::vectors(&layouts)),
         ("key", key::vectors()),
+        ("messagepack", messagepack::vectors()),
         ("preset", presets::vectors(spec)),
     ]
     .into_iter()

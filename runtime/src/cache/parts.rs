@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -106,8 +107,8 @@ pub trait Codec<V>: Send + Sync + 'static {
     fn serializer(&self) -> Serializer;
     /// The bytes of `value`; `value_unsupported` if it has none.
     fn encode(&self, value: &V) -> Result<Vec<u8>>;
-    /// The value of `bytes`; `value_corrupt` if they are none.
-    fn decode(&self, bytes: &[u8]) -> Result<V>;
+    /// The value of `bytes`, which it may keep a part of; `value_corrupt` if they are none.
+    fn decode(&self, bytes: &Bytes) -> Result<V>;
 
     /// Runs work on bytes alone that takes long enough for others to go on meanwhile: a language whose threads take turns
     /// gives up its turn around it.
@@ -152,10 +153,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for MessagePack<T> {
         })
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<T> {
+    fn decode(&self, bytes: &Bytes) -> Result<T> {
         let corrupt =
             |reason: &dyn fmt::Display| Error::new(ErrorCode::ValueCorrupt).with("reason", reason);
-        let mut rest = bytes;
+        let mut rest = &bytes[..];
         let mut reader = rmp_serde::Deserializer::new(&mut rest);
         let value = serde::Deserialize::deserialize(&mut reader).map_err(|e| corrupt(&e))?;
         if rest.is_empty() {
@@ -304,13 +305,16 @@ mod tests {
             .encode(&(7, "seven".to_owned()))
             .expect("it is plain data");
         assert_eq!(
-            codec.decode(&bytes).expect("just encoded"),
+            codec
+                .decode(&Bytes::copy_from_slice(&bytes))
+                .expect("just encoded"),
             (7, "seven".to_owned())
         );
         bytes.push(0xc0);
+        let bytes = Bytes::from(bytes);
         let error = codec.decode(&bytes).expect_err("there is a nil behind it");
         assert_eq!(error.code(), ErrorCode::ValueCorrupt);
-        assert!(codec.decode(&bytes[..2]).is_err());
+        assert!(codec.decode(&bytes.slice(..2)).is_err());
     }
 
     #[test]

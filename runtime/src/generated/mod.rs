@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "8727357dfd92699020953f3c45ce19f212d8054d5e1f91894880eab1c194b8d8";
+pub const SPEC_HASH: &str = "a76eca00edd9fe8649d6a368d8bc78921716e7c41ac819b0f81a3f05d6f9173d";

@@ -45,6 +45,14 @@ pub enum Serializer {
     Native = 1,
     /// Plain MessagePack, as `rmp-serde` writes it with named fields.
     Messagepack = 2,
+    /// JSON, in UTF-8.
+    Json = 3,
+    /// An Arrow IPC stream.
+    Arrow = 4,
+    /// Python's pickle.
+    Pickle = 5,
+    /// Something of the program's own.
+    Custom = 6,
 }
 impl Serializer {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -56,6 +64,10 @@ impl Serializer {
             Self::Unspecified => "SERIALIZER_UNSPECIFIED",
             Self::Native => "SERIALIZER_NATIVE",
             Self::Messagepack => "SERIALIZER_MESSAGEPACK",
+            Self::Json => "SERIALIZER_JSON",
+            Self::Arrow => "SERIALIZER_ARROW",
+            Self::Pickle => "SERIALIZER_PICKLE",
+            Self::Custom => "SERIALIZER_CUSTOM",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -64,6 +76,10 @@ impl Serializer {
             "SERIALIZER_UNSPECIFIED" => Some(Self::Unspecified),
             "SERIALIZER_NATIVE" => Some(Self::Native),
             "SERIALIZER_MESSAGEPACK" => Some(Self::Messagepack),
+            "SERIALIZER_JSON" => Some(Self::Json),
+            "SERIALIZER_ARROW" => Some(Self::Arrow),
+            "SERIALIZER_PICKLE" => Some(Self::Pickle),
+            "SERIALIZER_CUSTOM" => Some(Self::Custom),
             _ => None,
         }
     }

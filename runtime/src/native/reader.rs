@@ -39,6 +39,8 @@ pub struct Reader<'a> {
     /// Items that open containers still promise; each takes at least one byte.
     owed: usize,
     depth: u32,
+    /// Whether types of our own are refused.
+    portable: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -49,6 +51,15 @@ impl<'a> Reader<'a> {
             total: bytes.len(),
             owed: 0,
             depth: 0,
+            portable: false,
+        }
+    }
+
+    /// A cursor that takes nothing but what other programs read too: it refuses types of our own.
+    pub const fn portable(bytes: &'a [u8]) -> Self {
+        Self {
+            portable: true,
+            ..Self::new(bytes)
         }
     }
 
@@ -92,6 +103,7 @@ impl<'a> Reader<'a> {
         };
         self.rest = rest;
         match first {
+            ESCAPE if self.portable => return Err(self.corrupt("it is not MessagePack")),
             ESCAPE => return self.byte().map(Token::Ext),
             _ => self.owed = self.owed.saturating_sub(1),
         }

@@ -463,3 +463,19 @@ fn arbitrary_bytes_never_panic_and_never_promise_more_items_than_bytes() {
         assert!(promised <= bytes.len(), "{promised} items in {bytes:x?}");
     }
 }
+
+#[test]
+fn a_portable_reader_takes_no_types_of_our_own() {
+    let bytes = written(|out| {
+        out.array(2)?;
+        out.int(1)?;
+        out.ext(types::TUPLE)?;
+        out.array(0)
+    });
+    let mut reader = Reader::portable(&bytes);
+    assert_eq!(reader.token().unwrap(), Token::Array(2));
+    assert_eq!(reader.token().unwrap(), Token::Int(1));
+    let error = reader.token().unwrap_err();
+    assert_eq!(error.code(), ErrorCode::ValueCorrupt);
+    assert!(error.to_string().contains("it is not MessagePack"));
+}

@@ -11,7 +11,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::awaitable::{self, Begin, Outcome};
-use crate::codec::Native;
+use crate::codec::Values;
 use crate::coroutine::{AsyncCall, Channel, UserLoad};
 use crate::event_loop;
 use crate::function::{CachedFunction, CallArgs, Operation};
@@ -25,7 +25,7 @@ use crate::stored::Value;
 use crate::tiers::{Core, Entry, Tiers};
 
 /// The cache of a function as the tasks of one loop use it.
-type LoopCache = Cache<Shelf, Native, Raised, FunctionRemote, LoopDriver>;
+type LoopCache = Cache<Shelf, Values, Raised, FunctionRemote, LoopDriver>;
 
 /// An awaitable for a call that was not answered from this process.
 pub(crate) fn call(

@@ -10,6 +10,7 @@ use cachekit_runtime::native::{Reader, Token, types};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::errors;
 use crate::memo;
 use crate::temporal;
 use crate::types::{Known, must_propagate, require};
@@ -21,6 +22,16 @@ pub(crate) enum DecodeFailure {
     Corrupt(Error),
     /// Python raised what is no verdict on the bytes: an interruption, or the end of memory.
     Raised(PyErr),
+}
+
+impl DecodeFailure {
+    /// As what a caller sees.
+    pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Corrupt(error) => errors::raise(py, error),
+            Self::Raised(error) => error,
+        }
+    }
 }
 
 /// A failure on its way up: one word.
@@ -58,10 +69,19 @@ pub(crate) fn decode_value<'py>(
     py: Python<'py>,
     bytes: &[u8],
 ) -> Result<Bound<'py, PyAny>, DecodeFailure> {
-    let mut walk = Walk {
-        py,
-        reader: Reader::new(bytes),
-    };
+    read(py, Reader::new(bytes))
+}
+
+/// Reads the one value that `bytes` are as plain MessagePack.
+pub(crate) fn decode_portable<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+) -> Result<Bound<'py, PyAny>, DecodeFailure> {
+    read(py, Reader::portable(bytes))
+}
+
+fn read<'py>(py: Python<'py>, reader: Reader<'_>) -> Result<Bound<'py, PyAny>, DecodeFailure> {
+    let mut walk = Walk { py, reader };
     let value = walk.object().map_err(|failure| match *failure {
         DecodeFailure::Raised(error) if !must_propagate(py, &error) => {
             DecodeFailure::Corrupt(walk.reader.corrupt(&error.value(py).to_string()))

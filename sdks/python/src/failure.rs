@@ -25,6 +25,8 @@ pub(crate) enum EncodeFailure {
     Refused(Box<Refused>),
     /// Its bytes would exceed the limit: a `value_too_large` error.
     TooLarge(Error),
+    /// Its serializer did not make any: a `value_unsupported` error.
+    Failed(Error),
     /// Python code that was called for it raised.
     Raised(PyErr),
 }
@@ -46,7 +48,7 @@ impl EncodeFailure {
                 .with("path", format_args!("{root}{}", refused.path))
                 .with("type", refused.type_name)
                 .with("reason", refused.reason)),
-            Self::TooLarge(error) => Ok(error),
+            Self::TooLarge(error) | Self::Failed(error) => Ok(error),
             Self::Raised(error) => Err(error),
         }
     }
@@ -71,6 +73,7 @@ impl EncodeFailure {
                 );
                 Ok(about("", "too large object", &reason))
             }
+            Self::Failed(error) => Ok(error),
             Self::Raised(error) => Err(error),
         }
     }

@@ -15,21 +15,21 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
 use crate::copies::{copy_flat, copy_rich, copy_tree};
-use crate::decode::{DecodeFailure, decode_value};
-use crate::encode::{EncodeFailure, encode_value};
-use crate::errors;
+use crate::encode::EncodeFailure;
 use crate::failure::type_name;
 use crate::isolate::{self, Shape};
+use crate::serializer::{Serializer, Source};
 use crate::types::must_propagate;
 use crate::weight::weigh;
 
-/// How a function isolates its callers.
+/// How a function isolates its callers, and how its values become bytes.
 pub(crate) struct Rules {
     pub(crate) isolation: Isolation,
     /// Types whose instances its author says nobody changes.
     immutable: Vec<Py<PyType>>,
     /// The author's own way to copy.
     copy: Option<Py<PyAny>>,
+    pub(crate) serializer: Serializer,
 }
 
 impl Rules {
@@ -37,11 +37,13 @@ impl Rules {
         isolation: Isolation,
         immutable: Vec<Py<PyType>>,
         copy: Option<Py<PyAny>>,
+        serializer: Serializer,
     ) -> Arc<Self> {
         Arc::new(Self {
             isolation,
             immutable,
             copy,
+            serializer,
         })
     }
 
@@ -61,6 +63,7 @@ impl Rules {
         if let Some(copy) = &self.copy {
             visit(copy.as_ptr());
         }
+        self.serializer.each_object(visit);
     }
 }
 
@@ -109,7 +112,7 @@ impl Storage {
         match rules.isolation {
             Isolation::Shared => Ok(Self::Same),
             Isolation::Sealed => Self::sealed(value, rules),
-            _ => Self::copied(value, rules),
+            _ => Self::copied(value, None, rules),
         }
     }
 
@@ -119,27 +122,41 @@ impl Storage {
         bytes: &[u8],
         rules: &Arc<Rules>,
     ) -> PyResult<Self> {
-        if rules.isolation == Isolation::Sealed {
-            return Kept::sealed(value.py(), bytes, rules);
+        match rules.isolation {
+            Isolation::Shared => Ok(Self::Same),
+            Isolation::Sealed => Kept::sealed(value.py(), bytes, rules),
+            _ => Self::copied(value, Some(bytes), rules),
         }
-        Self::of(value, rules)
     }
 
     fn sealed(value: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> PyResult<Self> {
         let mut out = Writer::with_capacity(256, usize::MAX);
-        match encode_value(value.as_borrowed(), &mut out) {
+        match rules.serializer.encode(value.as_borrowed(), &mut out) {
             Ok(()) => Kept::sealed(value.py(), out.as_bytes(), rules),
             Err(failure) => failure.value_error("result").map(Self::Never),
         }
     }
 
-    fn copied(value: &Bound<'_, PyAny>, rules: &Arc<Rules>) -> PyResult<Self> {
+    /// What only its serializer knows is kept as its bytes, which are here if it was made of them.
+    fn copied(
+        value: &Bound<'_, PyAny>,
+        bytes: Option<&[u8]>,
+        rules: &Arc<Rules>,
+    ) -> PyResult<Self> {
         let py = value.py();
         let known = match isolate::classify(value, rules) {
             Ok((Shape::Immutable, _)) => return Ok(Self::Same),
             Ok(known) => Some(known),
             Err(failure) if rules.copy.is_none() => {
-                return unshaped(value, failure).map(Self::Never);
+                let refused = unshaped(value, failure)?;
+                return match bytes {
+                    _ if !rules.serializer.is_foreign() => Ok(Self::Never(refused)),
+                    Some(bytes) => Kept::sealed(py, bytes, rules),
+                    None => match Self::sealed(value, rules)? {
+                        Self::Never(_) => Ok(Self::Never(refused)),
+                        sealed => Ok(sealed),
+                    },
+                };
             }
             Err(EncodeFailure::Raised(error)) if must_propagate(py, &error) => return Err(error),
             Err(_) => None,
@@ -195,12 +212,9 @@ impl Kept {
         let stored = self.stored.bind(py);
         match (&self.way, &self.rules.copy) {
             (Way::Decoded, _) => {
-                decode_value(py, stored.cast::<PyBytes>()?.as_bytes()).map_err(|failure| {
-                    match failure {
-                        DecodeFailure::Corrupt(error) => errors::raise(py, error),
-                        DecodeFailure::Raised(error) => error,
-                    }
-                })
+                let bytes = Source::Kept(stored.cast::<PyBytes>()?);
+                let value = self.rules.serializer.decode(py, bytes);
+                value.map_err(|failure| failure.raised(py))
             }
             (Way::Asked, Some(copy)) => copy.bind(py).call1((stored,)),
             _ => copy_rich(stored.as_borrowed(), &self.rules),
@@ -216,7 +230,7 @@ impl Kept {
                 let bytes = bytes.map_err(EncodeFailure::Raised)?;
                 out.raw(bytes.as_bytes()).map_err(EncodeFailure::TooLarge)
             }
-            _ => encode_value(stored, out),
+            _ => self.rules.serializer.encode(stored, out),
         }
     }
 }
@@ -227,7 +241,7 @@ fn unshaped(value: &Bound<'_, PyAny>, failure: EncodeFailure) -> PyResult<Error>
         EncodeFailure::Refused(refused) => {
             Ok(never(&refused.path, &refused.type_name, &refused.reason))
         }
-        EncodeFailure::TooLarge(error) => Ok(error),
+        EncodeFailure::TooLarge(error) | EncodeFailure::Failed(error) => Ok(error),
         EncodeFailure::Raised(error) => not_copied(value, error),
     }
 }

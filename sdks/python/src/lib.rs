@@ -38,12 +38,14 @@ mod once;
 mod operations;
 mod packed;
 mod part;
+mod portable;
 mod quick;
 mod ready;
 mod receivers;
 mod registry;
 mod remote;
 mod scalar;
+mod serializer;
 mod settings;
 mod shared;
 mod steps;
@@ -165,6 +167,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     local::register(py);
     kept::register(py);
     kinds::register(py);
+    serializer::register(py);
     steps::register(py);
     function::register(module)?;
     ready::register(module)?;
@@ -177,6 +180,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(metrics_text, module)?,
         wrap_pyfunction!(is_disabled, module)?,
         wrap_pyfunction!(advance_clock, module)?,
+        wrap_pyfunction!(serializer::serialize, module)?,
+        wrap_pyfunction!(serializer::deserialize, module)?,
         wrap_pyfunction!(tiers::backends_changed, module)?,
         wrap_pyfunction!(registry::caches, module)?,
         wrap_pyfunction!(registry::clear_all, module)?,

@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 
 use crate::errors;
 use crate::kept::Rules;
+use crate::serializer::Serializer;
 
 /// Settings by name.
 pub(crate) struct Settings<'a, 'py>(pub(crate) &'a Bound<'py, PyDict>);
@@ -41,13 +42,22 @@ impl<'py> Settings<'_, 'py> {
             .map(Bound::unbind))
     }
 
-    /// How callers are kept apart.
+    /// How callers are kept apart, and values become bytes.
     pub(crate) fn rules(&self, isolation: Isolation) -> PyResult<Arc<Rules>> {
         let immutable = match self.object("immutable")? {
             Some(types) => types.extract(self.0.py())?,
             None => Vec::new(),
         };
-        Ok(Rules::new(isolation, immutable, self.object("copy")?))
+        let serializer = match self.object("codec")? {
+            Some(choice) => Serializer::new(choice.bind(self.0.py()))?,
+            None => Serializer::Native,
+        };
+        Ok(Rules::new(
+            isolation,
+            immutable,
+            self.object("copy")?,
+            serializer,
+        ))
     }
 
     /// All that the runtime wants to know.

@@ -6,10 +6,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::copies::{copy_flat, copy_tree};
-use crate::encode::{EncodeFailure, encode_value};
+use crate::encode::EncodeFailure;
 use crate::guard::attached;
 use crate::kept::{Kept, Storage, not_copied};
 use crate::ready;
+use crate::serializer::Serializer;
 use crate::weight::weigh;
 
 /// How a value is handed to a caller.
@@ -113,13 +114,18 @@ impl Value {
         }
     }
 
-    /// The bytes of its encoding, behind what was written.
-    pub(crate) fn encode(&self, py: Python<'_>, out: &mut Writer) -> Result<(), EncodeFailure> {
+    /// The bytes that `serializer` makes of it, behind what was written.
+    pub(crate) fn encode(
+        &self,
+        py: Python<'_>,
+        serializer: &Serializer,
+        out: &mut Writer,
+    ) -> Result<(), EncodeFailure> {
         if self.share == Share::Kept {
             let kept = self.kept(py).map_err(EncodeFailure::Raised)?;
             kept.get().encode(py, out)
         } else {
-            encode_value(self.object.bind_borrowed(py), out)
+            serializer.encode(self.object.bind_borrowed(py), out)
         }
     }
 

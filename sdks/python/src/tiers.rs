@@ -19,7 +19,7 @@ use pyo3::types::PyDict;
 use crate::arguments::{Frame, Plan, Receiver, Unbound};
 use crate::backend::Backend;
 use crate::clock;
-use crate::codec::Native;
+use crate::codec::Values;
 use crate::counters::Counters;
 use crate::function::{CallArgs, shared_as};
 use crate::guard::attached;
@@ -39,7 +39,7 @@ use crate::types::is_built_in_iterator;
 use crate::{async_calls, errors};
 
 /// The cache of a function as threads use it.
-pub(crate) type ThreadCache = Cache<Shelf, Native, Raised, FunctionRemote, Blocking>;
+pub(crate) type ThreadCache = Cache<Shelf, Values, Raised, FunctionRemote, Blocking>;
 
 /// Everything about one decorated function.
 #[allow(
@@ -414,13 +414,14 @@ impl Tiers {
         let identity = Identity::new(&application, name, self.name.version.as_deref());
         let mut options = self.options.clone();
         options.remote = backend.is_some();
+        options.compression &= !self.rules.serializer.reads_in_place();
         let remote = backend.as_ref().map(|backend| {
             Arc::new(FunctionRemote {
                 server: backend.get().server(),
                 counters: Arc::clone(&self.counters),
             })
         });
-        let codec = Native {
+        let codec = Values {
             max_value_bytes: options.max_value_bytes,
             rules: Arc::clone(&self.rules),
         };

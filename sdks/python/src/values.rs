@@ -13,6 +13,7 @@ use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::{EncodeFailure, Locals, encode_key_arg, encode_value};
 use crate::isolate::{self, Shape};
 use crate::kept::Rules;
+use crate::serializer::Serializer;
 use crate::weight;
 
 const LIMIT: usize = 256 << 20;
@@ -109,7 +110,7 @@ fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
 }
 
 fn no_rules() -> Arc<Rules> {
-    Rules::new(Isolation::Copy, Vec::new(), None)
+    Rules::new(Isolation::Copy, Vec::new(), None, Serializer::Native)
 }
 
 fn classified(value: &Bound<'_, PyAny>, rules: &Rules) -> PyResult<Option<Shape>> {

@@ -142,25 +142,30 @@ fn shown(preset: &Preset, option: &OptionSpec) -> Option<String> {
 }
 
 fn option_type(spec: &Spec, option: &OptionSpec) -> String {
+    let values = match &option.kind {
+        OptionKind::Enum(name) | OptionKind::Other(name) => spec.enumeration(name),
+        _ => None,
+    };
+    let values = values.map_or(String::new(), |found| {
+        let values: Vec<_> = found
+            .values
+            .iter()
+            .map(|value| format!("`\"{}\"`", value.short))
+            .collect();
+        values.join(", ")
+    });
     if let Some(python_type) = &option.python_type {
-        return format!("`{python_type}`");
+        return match python_type.strip_prefix("Literal | ") {
+            Some(other) => format!("{values}, `{other}`"),
+            None => format!("`{python_type}`"),
+        };
     }
     let kind = match &option.kind {
         OptionKind::Bool => "`bool`".to_owned(),
         OptionKind::Uint => "`int`".to_owned(),
         OptionKind::Float => "`float`".to_owned(),
         OptionKind::Text => "`str`".to_owned(),
-        OptionKind::Enum(name) | OptionKind::Other(name) => {
-            let values = spec.enumeration(name).map(|found| {
-                let values: Vec<_> = found
-                    .values
-                    .iter()
-                    .map(|value| format!("`\"{}\"`", value.short))
-                    .collect();
-                values.join(", ")
-            });
-            values.unwrap_or_default()
-        }
+        OptionKind::Enum(_) | OptionKind::Other(_) => values,
     };
     if option.none.is_some() {
         format!("{kind}, `None`")

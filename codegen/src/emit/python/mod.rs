@@ -107,7 +107,8 @@ fn exceptions(spec: &Spec) -> Result<String, Fault> {
 /// The option's type in a signature.
 fn python_type(spec: &Spec, option: &OptionSpec) -> String {
     if let Some(python_type) = &option.python_type {
-        return python_type.clone();
+        let literal = format!("Literal[{}]", choices(spec, option).join(", "));
+        return python_type.replace("Literal", &literal);
     }
     let kind = match &option.kind {
         OptionKind::Bool => "bool".to_owned(),

@@ -17,6 +17,7 @@ struct Module {
     /// From the extension.
     native: Vec<&'static str>,
     limits: bool,
+    serializer: bool,
     presets: Vec<Method>,
 }
 
@@ -70,6 +71,7 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
         .filter_map(|(used, name)| used.then_some(name))
         .collect(),
         limits: uses("L1Limits"),
+        serializer: uses("Serializer"),
         presets,
     };
     Ok(view.render()?)

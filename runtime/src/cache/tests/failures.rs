@@ -258,7 +258,7 @@ impl Codec<String> for Picky {
         }
         self.0.encode(value)
     }
-    fn decode(&self, bytes: &[u8]) -> Result<String> {
+    fn decode(&self, bytes: &Bytes) -> Result<String> {
         let value = self.0.decode(bytes)?;
         if value.contains("odd") {
             Err(Error::new(ErrorCode::ValueCorrupt))

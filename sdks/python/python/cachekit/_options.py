@@ -23,6 +23,7 @@ LONGEST_SECONDS = 2**63 // 10**9
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 _SHOWN = 80
+_COROUTINE = 0x80
 
 
 class Invalid(Exception):
@@ -54,9 +55,27 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
             raise _invalid(name, given[name], why)
     if decided["sliding"] and decided["ttl"] is None:
         raise _invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
+    _choose_serializer(decided, given)
     if not decided["remote"] and given.get("backend") is not None:
         raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
     return decided
+
+
+def _choose_serializer(decided: dict[str, Any], given: dict[str, Any]) -> None:
+    """Has a serializer that is named by the caller ready, and refuses one that is not safe here."""
+    if "serializer" not in given:
+        return
+    from cachekit._serializing import chosen, codec_of
+
+    try:
+        serializer = chosen(decided["serializer"])
+    except ImportError as missing:
+        raise _invalid("serializer", given["serializer"], missing) from None
+    decided["codec"] = codec_of(serializer)
+    stays_here = not decided["remote"] or given.get("backend", ...) is None
+    if decided["codec"][0] == "pickle" and not stays_here and decided["envelope"] != "sealed":
+        why = "pickle runs what it reads, which others can write; it takes a preset that seals entries, or backend=None"
+        raise _invalid("serializer", given["serializer"], why)
 
 
 def unknown(name: str, known: list[str]) -> CacheKitError:
@@ -172,6 +191,20 @@ def _mapping(_: Option, value: Any) -> tuple[bool, Any]:
     return isinstance(value, dict), value
 
 
+def _serializer(_: Option, value: Any) -> tuple[bool, Any]:
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return False, None
+    if isinstance(value, type):
+        raise Invalid(f"it is a class; give an instance of it, {value.__name__}()")
+    for name in ("serialize", "deserialize"):
+        method = getattr(value, name, None)
+        if not callable(method):
+            raise Invalid(f"it has no method {name}; must be {_NAMES['Serializer']}")
+        if getattr(getattr(method, "__code__", None), "co_flags", 0) & _COROUTINE:
+            raise Invalid(f"its method {name} is an async def; serializers are not awaited")
+    return True, value
+
+
 def _object(_: Option, value: Any) -> tuple[bool, Any]:
     # Checked where it is used, by somebody who knows what it is.
     return True, value
@@ -189,6 +222,7 @@ _CONVERTERS = {
     "tuple": _types,
     "L1Limits": _mapping,
     "Backend": _object,
+    "Serializer": _serializer,
 }
 
 _CONTAINERS = (list, dict, set, bytearray, tuple, frozenset)
@@ -204,14 +238,14 @@ _NAMES = {
     "tuple": "a tuple of types",
     "L1Limits": "a mapping with max_entries or max_bytes",
     "Backend": "a Backend",
+    "Serializer": "an object with the methods serialize and deserialize",
 }
 
 
 def _expected(option: Option) -> str:
     """What an option takes, in words."""
-    if option.choices:
-        return "one of " + ", ".join(repr(choice) for choice in option.choices)
-    words = [_NAMES[kind] for kind in option.types if kind in _NAMES]
+    words = ["one of " + ", ".join(repr(choice) for choice in option.choices)] if option.choices else []
+    words += [_NAMES[kind] for kind in option.types if kind in _NAMES]
     if option.unit and words:
         words[0] += f" of {'seconds' if option.unit == 's' else option.unit}"
     if option.none:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cachekit._native import AsyncCachedFunction, Backend, CachedFunction
     from cachekit.options import L1Limits
+    from cachekit.serializers import Serializer
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -81,6 +82,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -119,6 +121,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "default", options)
 
@@ -151,6 +156,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -189,6 +195,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "dev", options)
 
@@ -221,6 +230,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -259,6 +269,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "local", options)
 
@@ -291,6 +304,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -329,6 +343,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "minimal", options)
 
@@ -361,6 +378,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.05,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
         """Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -399,6 +417,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.05`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "production", options)
 
@@ -431,6 +452,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -469,6 +491,9 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
         """
         return decorate(function, "test", options)
 

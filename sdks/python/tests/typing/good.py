@@ -32,6 +32,7 @@ from cachekit import (
     is_disabled,
     metrics_text,
 )
+from cachekit.serializers import OrjsonSerializer, Serializer
 
 
 @cache
@@ -66,6 +67,32 @@ def shared_instances(x: int) -> list[int]:
 
 @cache.local(isolation="sealed")
 async def sealed(x: int) -> list[int]:
+    return [x]
+
+
+class Reversed:
+    def serialize(self, value: str) -> bytes:
+        return value[::-1].encode()
+
+    def deserialize(self, data: bytes) -> str:
+        return data.decode()[::-1]
+
+
+chosen: Serializer = Reversed()
+
+
+@cache(serializer=chosen)
+def reversed_text(x: int) -> str:
+    return str(x)
+
+
+@cache.production(serializer=OrjsonSerializer(option=1))
+def written_as_json(x: int) -> list[int]:
+    return [x]
+
+
+@cache.dev(serializer="msgpack")
+async def written_for_others(x: int) -> list[int]:
     return [x]
 
 

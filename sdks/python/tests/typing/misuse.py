@@ -39,6 +39,8 @@ text: str = price("apple")  # wrong: result type
 cache(tll=5)(plain)  # wrong: no such option
 cache.production(ttl="5")  # wrong: type of an option
 cache.minimal(isolation="none")  # wrong: choice of an option
+cache.production(serializer="yaml")  # wrong: choice of an option
+cache(serializer=object())  # wrong: no serializer
 cache(copy=3)  # wrong: a copy that is no function
 cache(immutable=[int])  # wrong: types in a list
 cache.fast(plain)  # wrong: no such preset
