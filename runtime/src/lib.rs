@@ -113,6 +113,7 @@ pub mod flight;
 pub mod generated;
 pub mod interrupt;
 pub mod key;
+pub mod keyring;
 pub mod l1;
 pub mod layer;
 pub mod metrics;

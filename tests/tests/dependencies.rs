@@ -11,22 +11,23 @@ use cachekit_tests::tree::{code, files, read, root};
 const COMMON: &[&str] = &["error", "clock", "shim", "generated"];
 
 /// What else each may use. The arrows of the design are `cache -> {l1, flight, layer, envelope, key}`, `layer -> remote`,
-/// `remote -> generated::wire`, and `driver -> cache` by polling alone, which takes no `use`. Beyond them:
+/// `envelope -> keyring`, `remote -> generated::wire`, and `driver -> cache` by polling alone, which takes no `use`. Beyond them:
 /// `driver` as something that is used means the traits of its `mod.rs`, which the one logic is written against;
 /// the simulation is a driver that brings a remote tier along; `interrupt` is how blocked threads are asked to stop.
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cache",
         &[
-            "l1", "flight", "layer", "envelope", "key", "remote", "driver", "metrics",
+            "l1", "flight", "layer", "envelope", "key", "keyring", "remote", "driver", "metrics",
         ],
     ),
     ("flight", &["key", "driver"]),
     ("layer", &["remote"]),
     ("remote", &["interrupt"]),
-    ("envelope", &[]),
+    ("envelope", &["key", "keyring"]),
     ("driver", &["interrupt", "remote"]),
     ("key", &["native"]),
+    ("keyring", &["key"]),
     ("native", &[]),
     ("l1", &[]),
     ("metrics", &[]),

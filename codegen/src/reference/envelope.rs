@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::header::{Header, take_varint, varint};
 use super::lz4;
+use super::seal::{KEY_ID, Key, NONCE, TAG, associated};
 
 /// How every entry begins.
 pub(super) const MAGIC: [u8; 2] = [0xc4, 0x4b];
@@ -19,6 +20,9 @@ pub(super) const LZ4: i32 = 1;
 
 const DIGEST: usize = 8;
 
+/// The nonce of every sealed row: vectors have nothing to hide.
+const SEALED_WITH: [u8; NONCE] = *b"a nonce of 24 bytes here";
+
 /// What a format's steps come to.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -27,6 +31,15 @@ pub(super) struct Layout {
     /// Smallest payload that its compression step tries; nothing without that step.
     pub(super) compress_from: Option<u64>,
     pub(super) checksum: bool,
+    pub(super) sealed: bool,
+}
+
+/// Under what an entry is stored, and sealed if its format is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) key: &'a [u8],
+    pub(super) master: &'a [u8],
 }
 
 /// What a reader accepts.
@@ -35,6 +48,8 @@ pub(super) struct Reader<'a> {
     pub(super) layout: &'a Layout,
     pub(super) serializer: i32,
     pub(super) max_value_bytes: u64,
+    /// The current one first.
+    pub(super) masters: &'a [&'a [u8]],
 }
 
 /// Everything in front of the payload.
@@ -46,20 +61,36 @@ pub(super) fn prefix(id: u8, header: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `before` and whatever a format appends to it: the digest of the key and of all the bytes so far.
-pub(super) fn close(checksum: bool, key: &[u8], mut before: Vec<u8>) -> Vec<u8> {
-    if checksum {
-        let digest = digest(key, &before);
-        before.extend(digest.to_be_bytes());
+/// Everything in front of the payload, the payload, and what the format makes of both: a digest of the name and of all the
+/// bytes so far, or a payload that is sealed, its tag over the names and the bytes in front.
+pub(super) fn close(layout: &Layout, at: Place<'_>, prefix: Vec<u8>, payload: &[u8]) -> Vec<u8> {
+    let mut out = prefix;
+    if layout.sealed {
+        let aad = associated(at.tenant, at.key, &out);
+        out.extend(Key::derive(at.master, at.tenant).seal(&SEALED_WITH, &aad, payload));
+        return out;
     }
-    before
+    out.extend(payload);
+    if layout.checksum {
+        let digest = digest(at.key, &out);
+        out.extend(digest.to_be_bytes());
+    }
+    out
 }
 
-/// One entry whose payload is stored as `stored`.
-pub(super) fn entry(layout: &Layout, key: &[u8], header: &Header, stored: &[u8]) -> Vec<u8> {
-    let mut out = prefix(layout.id, &header.write());
-    out.extend(stored);
-    close(layout.checksum, key, out)
+/// One entry whose payload is stored as `stored`, sealed or not.
+pub(super) fn entry(layout: &Layout, at: Place<'_>, header: &Header, stored: &[u8]) -> Vec<u8> {
+    let header = signed(layout, at, header.clone());
+    close(layout, at, prefix(layout.id, &header.write()), stored)
+}
+
+/// The header with what a seal needs of it, unless that is there.
+pub(super) fn signed(layout: &Layout, at: Place<'_>, mut header: Header) -> Header {
+    if layout.sealed && header.key_id.is_empty() {
+        header.key_id = Key::derive(at.master, at.tenant).id();
+        header.nonce = SEALED_WITH.to_vec();
+    }
+    header
 }
 
 fn digest(key: &[u8], body: &[u8]) -> u64 {
@@ -72,7 +103,8 @@ fn digest(key: &[u8], body: &[u8]) -> u64 {
 /// The header and the payload, or the code of the error.
 pub(super) fn open(
     reader: &Reader<'_>,
-    key: &[u8],
+    tenant: &str,
+    name: &[u8],
     stored: &[u8],
 ) -> Result<(Header, Vec<u8>), &'static str> {
     const MALFORMED: &str = "envelope_malformed";
@@ -91,9 +123,10 @@ pub(super) fn open(
         .filter(|length| *length <= MAX_HEADER);
     let length = length.filter(|_| !overlong).ok_or(MALFORMED)?;
     let (header, rest) = rest.split_at_checked(length).ok_or(MALFORMED)?;
+    let in_front = &stored[..stored.len() - rest.len()];
     let payload = if reader.layout.checksum {
         let (payload, sum) = rest.split_last_chunk::<DIGEST>().ok_or(MALFORMED)?;
-        if digest(key, &stored[..stored.len() - DIGEST]).to_be_bytes() != *sum {
+        if digest(name, &stored[..stored.len() - DIGEST]).to_be_bytes() != *sum {
             return Err("envelope_checksum");
         }
         payload
@@ -101,6 +134,26 @@ pub(super) fn open(
         rest
     };
     let header = Header::read(header).ok_or(MALFORMED)?;
+    let opened;
+    let payload = if reader.layout.sealed {
+        if header.nonce.len() != NONCE || header.key_id.len() != KEY_ID {
+            return Err(MALFORMED);
+        }
+        let mut keys = reader
+            .masters
+            .iter()
+            .map(|master| Key::derive(master, tenant));
+        let key = keys.find(|key| key.id() == header.key_id);
+        let key = key.ok_or("key_unknown")?;
+        if payload.len() < TAG {
+            return Err(MALFORMED);
+        }
+        let aad = associated(tenant, name, in_front);
+        opened = key.open(&header.nonce, &aad, payload);
+        opened.as_deref().ok_or("envelope_tampered")?
+    } else {
+        payload
+    };
     if header.serializer != reader.serializer {
         return Err(FOREIGN);
     }
@@ -140,6 +193,15 @@ mod tests {
             id: 2,
             compress_from,
             checksum,
+            sealed: false,
+        }
+    }
+
+    fn at(key: &[u8]) -> Place<'_> {
+        Place {
+            tenant: "default",
+            key,
+            master: &[1; 32],
         }
     }
 
@@ -154,7 +216,7 @@ mod tests {
     #[test]
     fn an_unchecked_entry_is_the_prefix_and_the_payload() {
         assert_eq!(
-            entry(&layout(None, false), KEY, &header(2), b"hi"),
+            entry(&layout(None, false), at(KEY), &header(2), b"hi"),
             [0xc4, 0x4b, 2, 4, 0x28, 1, 0x38, 2, b'h', b'i']
         );
     }
@@ -164,7 +226,10 @@ mod tests {
         // XXH3-64 of 00000009 "ck:a:b:00" c44b020428013802 "hi", as the C library computes it.
         let mut bytes = vec![0xc4, 0x4b, 2, 4, 0x28, 1, 0x38, 2, b'h', b'i'];
         bytes.extend(0xb1e7_f6cb_5d57_f4fe_u64.to_be_bytes());
-        assert_eq!(entry(&layout(None, true), KEY, &header(2), b"hi"), bytes);
+        assert_eq!(
+            entry(&layout(None, true), at(KEY), &header(2), b"hi"),
+            bytes
+        );
     }
 
     #[test]
@@ -174,6 +239,7 @@ mod tests {
             layout: &layout,
             serializer: 1,
             max_value_bytes: 100,
+            masters: &[],
         };
         let value = [7; 64];
         let stored = lz4::compress(&value);
@@ -181,16 +247,28 @@ mod tests {
             compression: LZ4,
             ..header(64)
         };
-        let bytes = entry(&layout, KEY, &header, &stored);
-        assert_eq!(open(&reader, KEY, &bytes), Ok((header, value.to_vec())));
-        assert_eq!(open(&reader, b"other", &bytes), Err("envelope_checksum"));
+        let bytes = entry(&layout, at(KEY), &header, &stored);
+        assert_eq!(
+            open(&reader, "default", KEY, &bytes),
+            Ok((header, value.to_vec()))
+        );
+        assert_eq!(
+            open(&reader, "default", b"other", &bytes),
+            Err("envelope_checksum")
+        );
         for end in 0..bytes.len() {
-            assert!(open(&reader, KEY, &bytes[..end]).is_err(), "cut at {end}");
+            assert!(
+                open(&reader, "default", KEY, &bytes[..end]).is_err(),
+                "cut at {end}"
+            );
         }
         for at in 0..bytes.len() {
             let mut bytes = bytes.clone();
             bytes[at] ^= 1;
-            assert!(open(&reader, KEY, &bytes).is_err(), "flipped at {at}");
+            assert!(
+                open(&reader, "default", KEY, &bytes).is_err(),
+                "flipped at {at}"
+            );
         }
     }
 }

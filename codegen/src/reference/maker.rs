@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::envelope::{Layout, Reader, UNCOMPRESSED, close, entry, open, prefix};
+use super::envelope::{Layout, Place, Reader, UNCOMPRESSED, close, entry, open, prefix, signed};
 use super::header::Header;
 use super::wycheproof::{Expect, Row, hex, members};
 
@@ -12,6 +12,14 @@ pub(super) const KEY: &[u8] = b"ck:default:shop.prices.price_of:\
     47487b092786326544e780003803641bc61adf47332721f4f9a0bb52bc4cdcae";
 pub(super) const OTHER_KEY: &[u8] = b"ck:default:shop.prices.price_of:\
     e866a65bb88fa390057f7f7d927a42f7ade7c3303553db982e0d8236ec6bed50";
+/// Where the rows' entries are stored, unless they say otherwise.
+pub(super) const HERE: Place<'_> = Place {
+    tenant: "default",
+    key: KEY,
+    master: MASTER,
+};
+pub(super) const MASTER: &[u8] = b"a master key of thirty-two bytes";
+pub(super) const PREVIOUS_MASTER: &[u8] = b"the master key that it replaced.";
 pub(super) const MAX_VALUE_BYTES: u64 = 8_192;
 pub(super) const GENERATION: u64 = 0x0123_4567_89ab_cdef;
 
@@ -60,27 +68,31 @@ impl Maker<'_> {
         comment: impl Into<String>,
         stored: &[u8],
     ) -> Row {
-        self.row_at(flags, comment, KEY, stored)
+        self.row_at(flags, comment, HERE, stored)
     }
 
     pub(super) fn row_at(
         &self,
         flags: &[&'static str],
         comment: impl Into<String>,
-        key: &[u8],
+        at: Place<'_>,
         stored: &[u8],
     ) -> Row {
-        let expect = match open(&self.reader, key, stored) {
+        let expect = match open(&self.reader, at.tenant, at.key, stored) {
             Ok((header, payload)) => Expect::Valid(members([
                 ("header", Json::Object(header_json(&header))),
                 ("payload", json!(hex(&payload))),
             ])),
             Err(code) => Expect::Invalid(code),
         };
+        let mut input = members([("key", json!(hex(at.key))), ("stored", json!(hex(stored)))]);
+        if self.layout.sealed {
+            input.insert("tenant".to_owned(), json!(at.tenant));
+        }
         Row {
             comment: comment.into(),
             flags: flags.to_vec(),
-            input: members([("key", json!(hex(key))), ("stored", json!(hex(stored)))]),
+            input,
             expect,
         }
     }
@@ -100,20 +112,22 @@ impl Maker<'_> {
     }
 
     pub(super) fn entry(&self, header: &Header, stored: &[u8]) -> Vec<u8> {
-        entry(self.layout, KEY, header, stored)
+        entry(self.layout, HERE, header, stored)
     }
 
-    /// An entry from the header's own bytes, with the digest that belongs to them.
+    /// The header of a payload, as it stands in this format.
+    pub(super) fn header(&self, payload: &[u8]) -> Header {
+        signed(self.layout, HERE, header(payload))
+    }
+
+    /// An entry from the header's own bytes, with the digest or the tag that belongs to them.
     pub(super) fn with_header(&self, header: &[u8], stored: &[u8]) -> Vec<u8> {
-        let mut before = prefix(self.layout.id, header);
-        before.extend(stored);
-        close(self.layout.checksum, KEY, before)
+        self.with_prefix(prefix(self.layout.id, header), stored)
     }
 
     /// An entry from everything in front of the payload.
-    pub(super) fn with_prefix(&self, mut before: Vec<u8>, stored: &[u8]) -> Vec<u8> {
-        before.extend(stored);
-        close(self.layout.checksum, KEY, before)
+    pub(super) fn with_prefix(&self, before: Vec<u8>, stored: &[u8]) -> Vec<u8> {
+        close(self.layout, HERE, before, stored)
     }
 }
 

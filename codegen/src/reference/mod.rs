@@ -13,6 +13,8 @@ mod messagepack;
 mod native;
 mod presets;
 mod rows;
+mod seal;
+mod sealed;
 mod wycheproof;
 
 use crate::emit::Output;
@@ -47,13 +49,14 @@ fn layout(format: &Format) -> Option<Layout> {
         id: u8::try_from(format.id).ok()?,
         compress_from: None,
         checksum: false,
+        sealed: false,
     };
     for step in &format.steps {
         match &step.kind {
             StepKind::Serialize => {}
             StepKind::Compress { min_bytes, .. } => layout.compress_from = Some(*min_bytes),
             StepKind::Checksum { .. } => layout.checksum = true,
-            StepKind::Seal { .. } => return None,
+            StepKind::Seal { .. } => layout.sealed = true,
         }
     }
     Some(layout)

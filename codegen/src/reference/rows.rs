@@ -5,13 +5,14 @@
 
 use serde_json::json;
 
-use super::envelope::{LZ4, Layout, MAX_HEADER, Reader, entry, prefix};
+use super::envelope::{LZ4, Layout, MAX_HEADER, Place, Reader, entry, prefix};
 use super::header::{Header, varint};
 use super::lz4;
 use super::maker::{
-    GENERATION, KEY, MAX_VALUE_BYTES, Maker, NATIVE, OTHER_KEY, header, noise, short_payload,
+    GENERATION, HERE, MASTER, MAX_VALUE_BYTES, Maker, NATIVE, OTHER_KEY, PREVIOUS_MASTER, header,
+    noise, short_payload,
 };
-use super::wycheproof::{Expect, Group, Row, file, members};
+use super::wycheproof::{Expect, Group, Row, file, hex, members};
 
 const DESCRIPTION: &[&str] = &[
     "A reader of the group's format and serializer opens `stored`, which was found under `key`. It gives `payload` \
@@ -48,7 +49,7 @@ const NOTES: &[(&str, &str)] = &[
     ("MalformedHeader", "The header is not protobuf."),
     (
         "MovedKey",
-        "The entry was written under another key; only a checksum notices.",
+        "The entry was written under another key; a checksum or a seal notices.",
     ),
     (
         "OverlongVarint",
@@ -59,10 +60,27 @@ const NOTES: &[(&str, &str)] = &[
         "The value would take more bytes than the reader allows.",
     ),
     ("TrailingBytes", "Bytes follow the entry."),
+    (
+        "OtherKey",
+        "Sealed under a previous master key, or one that the reader has not.",
+    ),
+    (
+        "OtherTenant",
+        "Sealed for another tenant than the one that reads.",
+    ),
+    (
+        "SealedHeader",
+        "Of a nonce or a key id that seals do not have.",
+    ),
+    ("Tampered", "One bit of the payload or the tag was flipped."),
     ("Truncated", "The end is missing."),
     (
         "UnknownField",
         "A newer writer's field, which an older reader must pass over.",
+    ),
+    (
+        "Written",
+        "As a writer makes it, but for the nonce, which is random.",
     ),
     (
         "UnusualHeader",
@@ -86,6 +104,7 @@ fn group(layout: &Layout, layouts: &[Layout]) -> Group {
             layout,
             serializer: NATIVE,
             max_value_bytes: MAX_VALUE_BYTES,
+            masters: &[MASTER, PREVIOUS_MASTER],
         },
     };
     let mut rows = maker.written();
@@ -96,30 +115,46 @@ fn group(layout: &Layout, layouts: &[Layout]) -> Group {
     if layout.compress_from.is_some() {
         rows.extend(maker.compressed());
     }
+    let mut parameters = members([
+        ("format", json!(layout.name)),
+        ("formatId", json!(layout.id)),
+        ("serializer", json!("native")),
+        ("maxValueBytes", json!(MAX_VALUE_BYTES)),
+    ]);
+    if layout.sealed {
+        rows.extend(maker.sealed());
+        parameters.insert("masterKey".to_owned(), json!(hex(MASTER)));
+        let previous = json!([hex(PREVIOUS_MASTER)]);
+        parameters.insert("previousMasterKeys".to_owned(), previous);
+    }
     Group {
         kind: "EnvelopeOpen",
-        parameters: members([
-            ("format", json!(layout.name)),
-            ("formatId", json!(layout.id)),
-            ("serializer", json!("native")),
-            ("maxValueBytes", json!(MAX_VALUE_BYTES)),
-        ]),
+        parameters,
         rows,
     }
 }
 
 impl Maker<'_> {
+    /// What is random in a sealed entry no writer makes twice.
+    fn written_as(&self) -> &'static [&'static str] {
+        if self.layout.sealed {
+            &["Written"]
+        } else {
+            &["Canonical"]
+        }
+    }
+
     fn written(&self) -> Vec<Row> {
         let payload = short_payload();
         let noise = noise(2_000);
         let forever = Header {
             fresh_ms: 0,
             hard_ms: 0,
-            ..header(&payload)
+            ..self.header(&payload)
         };
         let sliding = Header {
             hard_ms: 0,
-            ..header(&payload)
+            ..self.header(&payload)
         };
         let bare = Header {
             serializer: NATIVE,
@@ -128,10 +163,10 @@ impl Maker<'_> {
         };
         let many = Header {
             generations: vec![0, 1, u64::MAX],
-            ..header(&payload)
+            ..self.header(&payload)
         };
         let cases = [
-            ("a short value", header(&payload), payload.clone()),
+            ("a short value", self.header(&payload), payload.clone()),
             ("a value that never expires", forever, payload.clone()),
             (
                 "a life that begins anew with each use",
@@ -144,13 +179,13 @@ impl Maker<'_> {
                 payload.clone(),
             ),
             ("several generations", many, payload),
-            ("one byte", header(&[0xc0]), vec![0xc0]),
-            ("a payload that does not shrink", header(&noise), noise),
+            ("one byte", self.header(&[0xc0]), vec![0xc0]),
+            ("a payload that does not shrink", self.header(&noise), noise),
         ];
         cases
             .into_iter()
             .map(|(comment, header, payload)| {
-                self.row(&["Canonical"], comment, &self.entry(&header, &payload))
+                self.row(self.written_as(), comment, &self.entry(&header, &payload))
             })
             .collect()
     }
@@ -160,12 +195,12 @@ impl Maker<'_> {
         const UNUSUAL: &[&str] = &["UnusualHeader"];
 
         let payload = short_payload();
-        let plain = header(&payload).write();
+        let plain = self.header(&payload).write();
         let more = |extra: &[u8]| self.with_header(&[&plain[..], extra].concat(), &payload);
         let unpacked = {
             let header = Header {
                 generations: vec![],
-                ..header(&payload)
+                ..self.header(&payload)
             };
             let generation = [&[0x51][..], &GENERATION.to_le_bytes()].concat();
             self.with_header(&[header.write(), generation].concat(), &payload)
@@ -177,7 +212,7 @@ impl Maker<'_> {
             };
             let rest = Header {
                 created_ms: 0,
-                ..header(&payload)
+                ..self.header(&payload)
             };
             self.with_header(&[rest.write(), first.write()].concat(), &payload)
         };
@@ -207,12 +242,14 @@ impl Maker<'_> {
                 "a field twice, of which the last counts",
                 &more(&[0x20, 7]),
             ),
-            self.row(
+        ];
+        if !self.layout.sealed {
+            rows.push(self.row(
                 UNUSUAL,
                 "a key id and a nonce, which only a seal needs",
                 &more(&[0x42, 2, 0xab, 0xcd, 0x4a, 3, 1, 2, 3]),
-            ),
-        ];
+            ));
+        }
         for row in &rows {
             assert!(matches!(row.expect, Expect::Valid(_)), "{}", row.comment);
         }
@@ -249,7 +286,7 @@ impl Maker<'_> {
 
     fn damaged(&self) -> Vec<Row> {
         let payload = short_payload();
-        let header = header(&payload);
+        let header = self.header(&payload);
         let whole = self.entry(&header, &payload);
         let front = prefix(self.layout.id, &header.write()).len();
         let mut rows = Vec::new();
@@ -271,8 +308,21 @@ impl Maker<'_> {
         }
         let longer = [&whole[..], &[0]].concat();
         rows.push(self.row(&["TrailingBytes"], "one byte more", &longer));
-        rows.push(self.row_at(&["MovedKey"], "read under another key", OTHER_KEY, &whole));
-        rows.push(self.row_at(&["MovedKey"], "read under no key", b"", &whole));
+        rows.push(self.row_at(
+            &["MovedKey"],
+            "read under another key",
+            Place {
+                key: OTHER_KEY,
+                ..HERE
+            },
+            &whole,
+        ));
+        rows.push(self.row_at(
+            &["MovedKey"],
+            "read under no key",
+            Place { key: b"", ..HERE },
+            &whole,
+        ));
         rows
     }
 
@@ -282,7 +332,7 @@ impl Maker<'_> {
         let payload = short_payload();
         let lie = |uncompressed_size| Header {
             uncompressed_size,
-            ..header(&payload)
+            ..self.header(&payload)
         };
         let mut rows = Vec::new();
         for size in [
@@ -301,7 +351,7 @@ impl Maker<'_> {
             rows.push(self.refused("Oversized", comment, MALFORMED, &bytes));
         }
         let big = vec![0; MAX_VALUE_BYTES as usize + 1];
-        let bytes = self.entry(&header(&big), &big);
+        let bytes = self.entry(&self.header(&big), &big);
         rows.push(self.refused(
             "Oversized",
             "a value that is too large indeed",
@@ -309,7 +359,7 @@ impl Maker<'_> {
             &bytes,
         ));
 
-        let fields = header(&payload).write();
+        let fields = self.header(&payload).write();
         let front = |length: &[u8]| {
             let mut out = prefix(self.layout.id, &[]);
             out.pop();
@@ -363,12 +413,12 @@ impl Maker<'_> {
         for id in ids {
             let name = layouts.iter().find(|layout| layout.id == id);
             let name = name.map_or("no format", |layout| layout.name.as_str());
-            let ours = self.with_prefix(prefix(id, &header(&payload).write()), &payload);
+            let ours = self.with_prefix(prefix(id, &self.header(&payload).write()), &payload);
             let comment = format!("id {id}, {name}, with this format's bytes");
             rows.push(self.refused("ForeignFormat", comment, FOREIGN, &ours));
         }
         for layout in layouts.iter().filter(|layout| layout.id != self.layout.id) {
-            let theirs = entry(layout, KEY, &header(&payload), &payload);
+            let theirs = entry(layout, HERE, &header(&payload), &payload);
             let comment = format!("an entry of {}", layout.name);
             rows.push(self.refused("ForeignFormat", comment, FOREIGN, &theirs));
         }
@@ -380,7 +430,7 @@ impl Maker<'_> {
             let bytes = self.entry(
                 &Header {
                     serializer,
-                    ..header(&payload)
+                    ..self.header(&payload)
                 },
                 &payload,
             );
@@ -388,7 +438,7 @@ impl Maker<'_> {
         }
         let compressed = |compression| Header {
             compression,
-            ..header(&payload)
+            ..self.header(&payload)
         };
         let bytes = self.entry(&compressed(99), &payload);
         let comment = "a compression of the future";
@@ -416,7 +466,7 @@ impl Maker<'_> {
         let of = |size: usize| Header {
             compression: LZ4,
             uncompressed_size: size as u64,
-            ..header(&[])
+            ..self.header(&[])
         };
         let mut rows = Vec::new();
         // What a writer compresses only beyond the reader's limit, it compresses never.

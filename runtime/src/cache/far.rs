@@ -165,7 +165,13 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         let pipeline = &shared.pipeline;
         let effort = pipeline.effort(&stored);
         let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(name, stored))?;
-        if meta.generations != [generation] {
+        // A generation of zero is one that was never cleared, and writers leave it out.
+        let written = match *meta.generations.as_slice() {
+            [] => 0,
+            [written] => written,
+            _ => return Ok(None),
+        };
+        if written != generation {
             return Ok(None);
         }
         let remaining = match meta.lifetime {
@@ -200,7 +206,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             lifetime: self.lifetimes.of(hash),
             sliding: self.sliding,
             cost,
-            generations: vec![generation],
+            generations: Vec::from_iter((generation != 0).then_some(generation)),
         };
         let payload = shared.codec.encode(value)?;
         let name = Name {

@@ -18,8 +18,8 @@ const MAGIC: [u8; 2] = [0xc4, 0x4b];
 /// Longest header, in bytes.
 const MAX_HEADER: usize = 4096;
 
-/// Room for the magic, the format id, a header length and a digest.
-const AROUND: usize = 2 + 1 + 2 + 8;
+/// Room for the magic, the format id, a header length and a digest or a tag.
+const AROUND: usize = 2 + 1 + 2 + 16;
 
 /// The header that says what `meta` does. A lifetime is both the fresh and the hard one, unless it begins anew with each use:
 /// then there is no hard one. Of less than a millisecond it is one, since zero would mean forever.
@@ -62,8 +62,8 @@ pub(super) fn framed(header: &Header, payload: &[u8]) -> usize {
     prefix + length + payload.len()
 }
 
-/// Magic, `format`, `header` and `payload`, with room for a digest.
-pub(super) fn frame(format: u8, header: &Header, payload: &[u8]) -> Result<Vec<u8>> {
+/// Magic, `format`, `header` and `payload`, with room for a digest or a tag; and where the payload begins.
+pub(super) fn frame(format: u8, header: &Header, payload: &[u8]) -> Result<(Vec<u8>, usize)> {
     let length = header.encoded_len();
     if length > MAX_HEADER {
         return Err(malformed(format_args!(
@@ -75,8 +75,9 @@ pub(super) fn frame(format: u8, header: &Header, payload: &[u8]) -> Result<Vec<u
     entry.push(format);
     prost::encoding::encode_varint(length as u64, &mut entry);
     header.encode_raw(&mut entry);
+    let start = entry.len();
     entry.extend_from_slice(payload);
-    Ok(entry)
+    Ok((entry, start))
 }
 
 /// Where the header of an entry of `format` stands; the payload follows it.

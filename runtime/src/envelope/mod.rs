@@ -7,17 +7,20 @@
 mod checksum;
 mod compress;
 mod header;
+pub mod seal;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::generated::config::Options;
-use crate::generated::envelope::{FORMATS, Format, Framing, Step};
+use crate::generated::envelope::{Cipher, FORMATS, Format, Framing, Step};
 use crate::generated::wire::{Compression, Serializer};
 use crate::key::Tenant;
+use crate::keyring::{Domain, Keyring};
 
 /// What an entry says about its payload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +71,7 @@ pub struct Pipeline {
     serializer: Serializer,
     compression: bool,
     max_value_bytes: u64,
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Pipeline {
@@ -91,7 +95,41 @@ impl Pipeline {
             serializer,
             compression: options.compression,
             max_value_bytes: options.max_value_bytes,
+            keyring: None,
         })
+    }
+
+    /// The same with keys, which a sealed format cannot do without.
+    #[must_use]
+    pub fn with_keyring(mut self, keyring: Arc<Keyring>) -> Self {
+        self.keyring = Some(keyring);
+        self
+    }
+
+    /// Whether its entries are encrypted and authenticated.
+    pub fn is_sealed(&self) -> bool {
+        let seal = |step: &Step| matches!(step, Step::Seal { .. });
+        self.format.steps.iter().any(seal)
+    }
+
+    /// The keys of a sealed format; `key_missing` without any.
+    pub fn keyring(&self) -> Result<&Arc<Keyring>> {
+        self.keyring.as_ref().ok_or_else(|| {
+            let what = format_args!("the envelope format {}", self.format.name);
+            Error::new(ErrorCode::KeyMissing).with("what", what)
+        })
+    }
+
+    /// Whether bytes that did not open for that reason were put in the place of an entry: where entries are sealed, nobody else
+    /// can have written them. An entry under a key that is not known may be a newer process's.
+    pub fn is_tampering(&self, error: &Error) -> bool {
+        self.is_sealed()
+            && matches!(
+                error.code(),
+                ErrorCode::EnvelopeMalformed
+                    | ErrorCode::EnvelopeForeign
+                    | ErrorCode::EnvelopeTampered
+            )
     }
 
     /// The format that it writes, and the only one that it opens.
@@ -107,7 +145,7 @@ impl Pipeline {
     /// The entry of `payload` under `name`.
     ///
     /// `value_too_large` if the payload is larger than the options allow, `envelope_malformed` if `meta` does not fit
-    /// a header.
+    /// a header, `key_missing` if the format seals and there are no keys.
     pub fn wrap(&self, name: Name<'_>, meta: &Meta, payload: Vec<u8>) -> Result<Bytes> {
         let size = payload.len() as u64;
         if size > self.max_value_bytes {
@@ -117,6 +155,7 @@ impl Pipeline {
         }
         let mut header = header::of(meta, self.serializer, size);
         let mut payload = payload;
+        let mut sealing = None;
         for step in self.format.steps {
             match *step {
                 Step::Compress {
@@ -131,16 +170,31 @@ impl Pipeline {
                         }
                     }
                 }
+                Step::Seal { .. } => {
+                    let keys = self.keyring()?.keys(Domain::Encryption, name.tenant);
+                    let nonce = seal::nonce()?;
+                    header.key_id = keys.current().fingerprint()[..seal::KEY_ID].to_vec();
+                    header.nonce = nonce.to_vec();
+                    sealing = Some((keys, nonce));
+                }
                 Step::Serialize | Step::Compress { .. } | Step::Checksum { .. } => {}
             }
         }
-        let mut entry = match self.format.framing {
+        let (mut entry, start) = match self.format.framing {
             Framing::Cachekit => header::frame(self.format.id, &header, &payload)?,
         };
         for step in self.format.steps {
-            if let Step::Checksum { algorithm } = *step {
-                let digest = checksum::digest(algorithm, name.key, &entry);
-                entry.extend_from_slice(&digest);
+            match (*step, &sealing) {
+                (Step::Checksum { algorithm }, _) => {
+                    let digest = checksum::digest(algorithm, name.key, &entry);
+                    entry.extend_from_slice(&digest);
+                }
+                (Step::Seal { cipher }, Some((keys, nonce))) => {
+                    let Cipher::Xaes256Gcm = cipher;
+                    let cipher = keys.current().cipher();
+                    seal::close(cipher, name, nonce, &mut entry, start)?;
+                }
+                _ => {}
             }
         }
         Ok(entry.into())
@@ -160,8 +214,8 @@ impl Pipeline {
     /// if it is not compressed.
     ///
     /// `envelope_malformed` if it is no entry, `envelope_foreign` if it is one of another format, serializer or
-    /// compression, `envelope_checksum` if it was changed or stored under another key. Nothing is allocated by a length
-    /// that was not checked.
+    /// compression, `envelope_checksum` or `envelope_tampered` if it was changed or stored under another name, `key_unknown`
+    /// if it is sealed under a key that the keyring has not. Nothing is allocated by a length that was not checked.
     pub fn open(&self, name: Name<'_>, stored: Bytes) -> Result<(Meta, Bytes)> {
         let frame = match self.format.framing {
             Framing::Cachekit => header::unframe(self.format.id, &stored)?,
@@ -174,9 +228,14 @@ impl Pipeline {
             }
         }
         let header = header::parse(&stored[frame])?;
-        let mut payload = stored;
-        payload.truncate(end);
-        payload.advance(start);
+        let mut payload = if self.is_sealed() {
+            self.unseal(name, &header, &stored, start)?
+        } else {
+            let mut payload = stored;
+            payload.truncate(end);
+            payload.advance(start);
+            payload
+        };
         self.accept(&header, payload.len() as u64)?;
         if header.compression() != Compression::None {
             for step in self.format.steps.iter().rev() {
@@ -187,6 +246,26 @@ impl Pipeline {
             }
         }
         Ok((header::meta(header), payload))
+    }
+
+    /// The payload behind `start`, once its tag was found to be right. What the header says is not to be believed before.
+    fn unseal(
+        &self,
+        name: Name<'_>,
+        header: &header::Header,
+        stored: &[u8],
+        start: usize,
+    ) -> Result<Bytes> {
+        let (Ok(nonce), seal::KEY_ID) = (header.nonce.as_slice().try_into(), header.key_id.len())
+        else {
+            return Err(malformed("its nonce or its key id has another length"));
+        };
+        let keys = self.keyring()?.keys(Domain::Encryption, name.tenant);
+        let key = keys.named(&header.key_id).ok_or_else(|| {
+            let id = header.key_id.iter().map(|byte| format!("{byte:02x}"));
+            Error::new(ErrorCode::KeyUnknown).with("id", id.collect::<String>())
+        })?;
+        Ok(seal::open(key.cipher(), name, nonce, stored, start)?.into())
     }
 
     /// Checks what the header says before anybody acts on it.
@@ -225,6 +304,7 @@ impl fmt::Debug for Pipeline {
             .field("serializer", &self.serializer)
             .field("compression", &self.compression)
             .field("max_value_bytes", &self.max_value_bytes)
+            .field("keyring", &self.keyring)
             .finish()
     }
 }

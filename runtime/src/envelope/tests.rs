@@ -1,7 +1,10 @@
+mod sealed;
+
 use prost::Message;
 
 use super::*;
 use crate::generated::presets;
+use crate::keyring::MasterKey;
 
 const KEY: Name<'_> = Name::of(b"ck:default:shop.price:00");
 
@@ -9,7 +12,16 @@ fn pipeline(format: &'static str) -> Pipeline {
     let mut options = presets::DEFAULT;
     options.envelope = format;
     options.max_value_bytes = 1 << 20;
-    Pipeline::new(&options, Serializer::Native).unwrap()
+    Pipeline::new(&options, Serializer::Native)
+        .unwrap()
+        .with_keyring(keyring(1, &[]))
+}
+
+/// The keyring of the master key of that byte, and of previous ones.
+fn keyring(current: u8, previous: &[u8]) -> Arc<Keyring> {
+    let master = |byte: &u8| MasterKey::from_bytes(&[*byte; 32]).unwrap();
+    let previous = previous.iter().map(master).collect();
+    Arc::new(Keyring::new(master(&current), previous).unwrap())
 }
 
 fn meta() -> Meta {
@@ -41,7 +53,7 @@ fn code<T: fmt::Debug>(result: Result<T>) -> ErrorCode {
 
 /// An entry of `format` with a header of its own making, and a right checksum.
 fn forged(format: &Pipeline, header: &header::Header, payload: &[u8]) -> Bytes {
-    let mut entry = header::frame(format.format.id, header, payload).unwrap();
+    let (mut entry, _) = header::frame(format.format.id, header, payload).unwrap();
     for step in format.format.steps {
         if let Step::Checksum { algorithm } = *step {
             let digest = checksum::digest(algorithm, KEY.key, &entry);
@@ -159,7 +171,10 @@ fn a_large_payload_is_compressed_if_its_pieces_shrink() {
         }
         packed.wrap(KEY, &meta(), payload).unwrap().len()
     };
-    assert!(stored(SIZE - 1, 0) < SIZE / 2, "smaller ones are compressed");
+    assert!(
+        stored(SIZE - 1, 0) < SIZE / 2,
+        "smaller ones are compressed"
+    );
     assert!(stored(SIZE, 0) > SIZE, "not a piece of it shrinks");
     assert!(stored(SIZE, 1) < SIZE / 2, "a sixteenth of them does");
 }
@@ -180,7 +195,7 @@ fn compressed_bytes_do_not_depend_on_what_was_compressed_before() {
 
 #[test]
 fn every_flipped_bit_and_every_cut_is_noticed() {
-    for format in ["plain", "packed"] {
+    for format in ["plain", "packed", "sealed"] {
         let pipeline = pipeline(format);
         let stored = pipeline.wrap(KEY, &meta(), vec![9; 1500]).unwrap();
         for bit in 0..stored.len() * 8 {
@@ -251,7 +266,7 @@ fn a_compression_that_the_format_lacks_is_foreign() {
 fn unknown_header_fields_are_passed_over() {
     let pipeline = pipeline("plain");
     let header = header::of(&meta(), Serializer::Native, 1);
-    let framed = header::frame(pipeline.format.id, &header, b"").unwrap();
+    let (framed, _) = header::frame(pipeline.format.id, &header, b"").unwrap();
     // Field 100, a varint; then field 101, bytes.
     let unknown = [0xa0, 0x06, 0x07, 0xaa, 0x06, 0x02, 1, 2];
     let mut entry = framed.clone();

@@ -16,6 +16,13 @@ pub enum Checksum {
     Xxh3_64,
 }
 
+/// Authenticated encryption algorithms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cipher {
+    /// XAES-256-GCM (C2SP) with a 24-byte nonce and a 16-byte tag: each entry has a key of its own.
+    Xaes256Gcm,
+}
+
 /// Shape of the bytes around the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -40,6 +47,11 @@ pub enum Step {
     Checksum {
         /// The algorithm.
         algorithm: Checksum,
+    },
+    /// Encryption.
+    Seal {
+        /// The algorithm.
+        cipher: Cipher,
     },
 }
 
@@ -94,5 +106,18 @@ pub const BARE: Format = Format {
     steps: &[Step::Serialize],
 };
 
+/// Encrypted and authenticated under a key of the tenant's own.
+pub const SEALED: Format = Format {
+    name: "sealed",
+    id: 4,
+    framing: Framing::Cachekit,
+    steps: &[
+        Step::Serialize,
+        Step::Seal {
+            cipher: Cipher::Xaes256Gcm,
+        },
+    ],
+};
+
 /// Every format, by rising id.
-pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE];
+pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED];

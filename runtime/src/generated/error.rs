@@ -36,6 +36,10 @@ pub enum ErrorCode {
     EnvironmentInvalid,
     /// cannot use {backend} as a backend: {reason}
     BackendInvalid,
+    /// the master key cannot be used: {reason}
+    KeyInvalid,
+    /// {what} needs a master key; give master_key=, call cachekit.configure(master_key=...), or set CACHEKIT_MASTER_KEY
+    KeyMissing,
     /// the extension was built from spec {extension} and the Python files from {package}; reinstall cachekit
     SpecMismatch,
     /// {function} cannot be cached: {reason}
@@ -63,6 +67,11 @@ pub enum ErrorCode {
     EnvelopeForeign,
     /// the entry's checksum does not match: its bytes were changed, or it belongs to another key
     EnvelopeChecksum,
+    /// the entry does not open: {reason}
+    EnvelopeTampered,
+    /// the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one
+    /// of previous_master_keys
+    KeyUnknown,
     /// the caller was interrupted while waiting
     Interrupted,
     /// a defect of cachekit: {reason}; please report it
@@ -76,6 +85,8 @@ impl ErrorCode {
         Self::OptionInvalid,
         Self::EnvironmentInvalid,
         Self::BackendInvalid,
+        Self::KeyInvalid,
+        Self::KeyMissing,
         Self::SpecMismatch,
         Self::FunctionUnsupported,
         Self::ArgumentUnsupported,
@@ -89,6 +100,8 @@ impl ErrorCode {
         Self::EnvelopeMalformed,
         Self::EnvelopeForeign,
         Self::EnvelopeChecksum,
+        Self::EnvelopeTampered,
+        Self::KeyUnknown,
         Self::Interrupted,
         Self::Internal,
     ];
@@ -100,6 +113,8 @@ impl ErrorCode {
             Self::OptionInvalid => "option_invalid",
             Self::EnvironmentInvalid => "environment_invalid",
             Self::BackendInvalid => "backend_invalid",
+            Self::KeyInvalid => "key_invalid",
+            Self::KeyMissing => "key_missing",
             Self::SpecMismatch => "spec_mismatch",
             Self::FunctionUnsupported => "function_unsupported",
             Self::ArgumentUnsupported => "argument_unsupported",
@@ -113,6 +128,8 @@ impl ErrorCode {
             Self::EnvelopeMalformed => "envelope_malformed",
             Self::EnvelopeForeign => "envelope_foreign",
             Self::EnvelopeChecksum => "envelope_checksum",
+            Self::EnvelopeTampered => "envelope_tampered",
+            Self::KeyUnknown => "key_unknown",
             Self::Interrupted => "interrupted",
             Self::Internal => "internal",
         }
@@ -125,6 +142,8 @@ impl ErrorCode {
             | Self::OptionInvalid
             | Self::EnvironmentInvalid
             | Self::BackendInvalid
+            | Self::KeyInvalid
+            | Self::KeyMissing
             | Self::SpecMismatch => ErrorKind::Configuration,
             Self::FunctionUnsupported => ErrorKind::Unsupported,
             Self::ArgumentUnsupported => ErrorKind::Key,
@@ -133,9 +152,11 @@ impl ErrorCode {
             | Self::RemoteTimeout
             | Self::RemoteProtocol
             | Self::RemoteRefused => ErrorKind::Remote,
-            Self::EnvelopeMalformed | Self::EnvelopeForeign | Self::EnvelopeChecksum => {
-                ErrorKind::Envelope
-            }
+            Self::EnvelopeMalformed
+            | Self::EnvelopeForeign
+            | Self::EnvelopeChecksum
+            | Self::EnvelopeTampered
+            | Self::KeyUnknown => ErrorKind::Envelope,
             Self::Interrupted => ErrorKind::Interrupted,
             Self::Internal => ErrorKind::Internal,
         }
@@ -158,6 +179,10 @@ impl ErrorCode {
                 "the environment variable {variable}={value} cannot be used: {reason}"
             }
             Self::BackendInvalid => "cannot use {backend} as a backend: {reason}",
+            Self::KeyInvalid => "the master key cannot be used: {reason}",
+            Self::KeyMissing => {
+                "{what} needs a master key; give master_key=, call cachekit.configure(master_key=...), or set CACHEKIT_MASTER_KEY"
+            }
             Self::SpecMismatch => {
                 "the extension was built from spec {extension} and the Python files from {package}; reinstall cachekit"
             }
@@ -185,6 +210,10 @@ impl ErrorCode {
             Self::EnvelopeChecksum => {
                 "the entry's checksum does not match: its bytes were changed, or it belongs to another key"
             }
+            Self::EnvelopeTampered => "the entry does not open: {reason}",
+            Self::KeyUnknown => {
+                "the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one of previous_master_keys"
+            }
             Self::Interrupted => "the caller was interrupted while waiting",
             Self::Internal => "a defect of cachekit: {reason}; please report it",
         }
@@ -197,6 +226,8 @@ impl ErrorCode {
             | Self::OptionInvalid
             | Self::EnvironmentInvalid
             | Self::BackendInvalid
+            | Self::KeyInvalid
+            | Self::KeyMissing
             | Self::SpecMismatch => "ConfigurationError",
             Self::FunctionUnsupported
             | Self::ArgumentUnsupported
@@ -205,9 +236,11 @@ impl ErrorCode {
             Self::ValueCorrupt
             | Self::EnvelopeMalformed
             | Self::EnvelopeForeign
-            | Self::EnvelopeChecksum => "EnvelopeError",
+            | Self::EnvelopeChecksum
+            | Self::KeyUnknown => "EnvelopeError",
             Self::RemoteUnavailable | Self::RemoteProtocol | Self::RemoteRefused => "BackendError",
             Self::RemoteTimeout => "BackendTimeoutError",
+            Self::EnvelopeTampered => "TamperedError",
             Self::Interrupted => "CacheKitError",
             Self::Internal => "InternalError",
         }

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "a76eca00edd9fe8649d6a368d8bc78921716e7c41ac819b0f81a3f05d6f9173d";
+pub const SPEC_HASH: &str = "d0250bd000ae0e825747f685efd99a5f46c6c99f0158c078988ceb791679e166";

@@ -26,10 +26,10 @@ pub struct EnvelopeHeader {
     /// Size of the payload before compression, in bytes.
     #[prost(uint64, tag = "7")]
     pub uncompressed_size: u64,
-    /// Which key sealed it.
+    /// Which key sealed it: the first eight bytes of its fingerprint.
     #[prost(bytes = "vec", tag = "8")]
     pub key_id: ::prost::alloc::vec::Vec<u8>,
-    /// Nonce of the seal.
+    /// Nonce of the seal, 24 bytes.
     #[prost(bytes = "vec", tag = "9")]
     pub nonce: ::prost::alloc::vec::Vec<u8>,
     /// Generations under which it was written: the function's, then one for each tag.

@@ -157,15 +157,29 @@ fn layout(format: &Format) -> Vec<(&'static str, &'static str, String)> {
         ("3 + *v* + *h*", "*p*", "payload".to_owned()),
     ];
     for step in &format.steps {
-        if let StepKind::Checksum { algorithm } = &step.kind {
-            rows.push((
+        match &step.kind {
+            StepKind::Serialize | StepKind::Compress { .. } => {}
+            StepKind::Checksum { algorithm } => rows.push((
                 "3 + *v* + *h* + *p*",
                 "8",
                 format!(
                     "digest (`{}`) of: length of the key (4 bytes, big-endian), key, every byte before the digest",
                     algorithm.short
                 ),
-            ));
+            )),
+            StepKind::Seal { cipher } => {
+                rows.pop();
+                rows.push(("3 + *v* + *h*", "*p*", "payload, encrypted".to_owned()));
+                rows.push((
+                    "3 + *v* + *h* + *p*",
+                    "16",
+                    format!(
+                        "tag (`{}`) over the payload and: length of the tenant (4 bytes, big-endian), tenant, length of the key \
+                         (4 bytes, big-endian), key, every byte before the payload",
+                        cipher.short
+                    ),
+                ));
+            }
         }
     }
     rows

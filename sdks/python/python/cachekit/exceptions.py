@@ -51,6 +51,10 @@ class EnvelopeError(CacheKitError):
     """Stored bytes do not open."""
 
 
+class TamperedError(EnvelopeError):
+    """An entry that was sealed here was changed, or replaced by something else. Raised only with `fail_closed`."""
+
+
 class InternalError(CacheKitError):
     """A defect of cachekit itself; please report it."""
 
@@ -61,6 +65,8 @@ ERRORS: dict[str, tuple[type[CacheKitError], bool, str]] = {
     "option_invalid": (ConfigurationError, False, "{option}={value} is not valid: {reason}"),
     "environment_invalid": (ConfigurationError, False, "the environment variable {variable}={value} cannot be used: {reason}"),
     "backend_invalid": (ConfigurationError, False, "cannot use {backend} as a backend: {reason}"),
+    "key_invalid": (ConfigurationError, False, "the master key cannot be used: {reason}"),
+    "key_missing": (ConfigurationError, False, "{what} needs a master key; give master_key=, call cachekit.configure(master_key=...), or set CACHEKIT_MASTER_KEY"),
     "spec_mismatch": (ConfigurationError, False, "the extension was built from spec {extension} and the Python files from {package}; reinstall cachekit"),
     "function_unsupported": (NotCacheableError, False, "{function} cannot be cached: {reason}"),
     "argument_unsupported": (NotCacheableError, False, "argument {path} of {function} is of type {type}, which cannot be part of a key: {reason}"),
@@ -74,6 +80,8 @@ ERRORS: dict[str, tuple[type[CacheKitError], bool, str]] = {
     "envelope_malformed": (EnvelopeError, False, "the stored bytes are not an entry: {reason}"),
     "envelope_foreign": (EnvelopeError, False, "the entry has {what}, which this reader does not accept"),
     "envelope_checksum": (EnvelopeError, False, "the entry's checksum does not match: its bytes were changed, or it belongs to another key"),
+    "envelope_tampered": (TamperedError, False, "the entry does not open: {reason}"),
+    "key_unknown": (EnvelopeError, False, "the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one of previous_master_keys"),
     "interrupted": (CacheKitError, False, "the caller was interrupted while waiting"),
     "internal": (InternalError, False, "a defect of cachekit: {reason}; please report it"),
 }
