@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::Shared;
 use super::lifetimes::Lifetimes;
-use super::parts::{Codec, LoadError, Local};
+use super::parts::{Codec, LoadError, Local, aside};
 use crate::driver::Driver;
 use crate::envelope::{Meta, Name};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
@@ -19,9 +19,6 @@ use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
 use crate::key::{Identity, KeyHash, Tenant};
 use crate::layer::{self, Stack};
 use crate::remote::{Deadline, Remote};
-
-/// From how many bytes on it is worth somebody else's while to step aside: compressing so many takes about 100 us.
-const ASIDE_BYTES: u64 = 128 << 10;
 
 /// The remote tier of one function.
 pub(super) struct Far<R, D> {
@@ -238,15 +235,6 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         self.remote
             .set(&self.generation_name, generation, None, self.deadline())
             .await
-    }
-}
-
-/// Compresses, decompresses and sums so many bytes; many of them aside.
-fn aside<V, T: Send>(codec: &impl Codec<V>, bytes: u64, work: impl FnOnce() -> T + Send) -> T {
-    if bytes < ASIDE_BYTES {
-        work()
-    } else {
-        codec.aside(work)
     }
 }
 

@@ -22,7 +22,7 @@ use self::far::Far;
 pub use self::lifetimes::Lifetimes;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Reported, Served, Source,
-    Unnoticed, Usage,
+    Unnoticed, Usage, aside,
 };
 pub use self::unjoined::{Ended, Entered, Load, Loader, Unjoined};
 use crate::clock::{Clock, Instant};

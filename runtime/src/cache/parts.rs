@@ -117,6 +117,18 @@ pub trait Codec<V>: Send + Sync + 'static {
     }
 }
 
+/// From how many bytes on it is worth somebody else's while to step aside: compressing so many takes about 100 us.
+const ASIDE_BYTES: u64 = 128 << 10;
+
+/// Compresses, decompresses and sums so many bytes; many of them [aside](Codec::aside).
+pub fn aside<V, T: Send>(codec: &impl Codec<V>, bytes: u64, work: impl FnOnce() -> T + Send) -> T {
+    if bytes < ASIDE_BYTES {
+        work()
+    } else {
+        codec.aside(work)
+    }
+}
+
 /// [`MessagePack`](https://msgpack.org) with named fields, for whatever `serde` knows.
 pub struct MessagePack<T>(PhantomData<fn(T) -> T>);
 

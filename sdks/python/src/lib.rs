@@ -16,6 +16,7 @@ mod decode;
 mod disabled;
 mod encode;
 mod ending;
+mod entries;
 mod errors;
 mod event_loop;
 mod failure;
@@ -175,6 +176,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     event_loop::register(module)?;
     disabled::register(module)?;
     values::register_private(module)?;
+    module.add_class::<entries::Entries>()?;
     for function in [
         wrap_pyfunction!(cache_info_class, module)?,
         wrap_pyfunction!(metrics_text, module)?,
