@@ -181,7 +181,7 @@ impl Pipeline {
             }
         }
         let (mut entry, start) = match self.format.framing {
-            Framing::Cachekit => header::frame(self.format.id, &header, &payload)?,
+            Framing::Cachekit => header::frame(self.format.id, &header, payload)?,
         };
         for step in self.format.steps {
             match (*step, &sealing) {
@@ -197,6 +197,7 @@ impl Pipeline {
                 _ => {}
             }
         }
+        entry.shrink_to_fit();
         Ok(entry.into())
     }
 

@@ -53,7 +53,7 @@ fn code<T: fmt::Debug>(result: Result<T>) -> ErrorCode {
 
 /// An entry of `format` with a header of its own making, and a right checksum.
 fn forged(format: &Pipeline, header: &header::Header, payload: &[u8]) -> Bytes {
-    let (mut entry, _) = header::frame(format.format.id, header, payload).unwrap();
+    let (mut entry, _) = header::frame(format.format.id, header, payload.to_vec()).unwrap();
     for step in format.format.steps {
         if let Step::Checksum { algorithm } = *step {
             let digest = checksum::digest(algorithm, KEY.key, &entry);
@@ -99,6 +99,18 @@ fn a_payload_that_is_not_compressed_is_not_copied() {
     let range = stored.as_ptr_range();
     let (_, value) = pipeline("plain").open(KEY, stored.clone()).unwrap();
     assert!(range.contains(&value.as_ptr()));
+}
+
+#[test]
+fn an_entry_is_framed_within_the_memory_of_its_payload() {
+    let mut payload = Vec::with_capacity(1 << 19);
+    payload.resize(200 << 10, 7);
+    let begin = payload.as_ptr();
+    let stored = pipeline("plain").wrap(KEY, &meta(), payload).unwrap();
+    assert_eq!(stored.as_ptr(), begin);
+    // What was to spare is given back.
+    let stored = Vec::from(stored);
+    assert!(stored.capacity() < 201 << 10, "{}", stored.capacity());
 }
 
 #[test]
@@ -266,7 +278,7 @@ fn a_compression_that_the_format_lacks_is_foreign() {
 fn unknown_header_fields_are_passed_over() {
     let pipeline = pipeline("plain");
     let header = header::of(&meta(), Serializer::Native, 1);
-    let (framed, _) = header::frame(pipeline.format.id, &header, b"").unwrap();
+    let (framed, _) = header::frame(pipeline.format.id, &header, Vec::new()).unwrap();
     // Field 100, a varint; then field 101, bytes.
     let unknown = [0xa0, 0x06, 0x07, 0xaa, 0x06, 0x02, 1, 2];
     let mut entry = framed.clone();
