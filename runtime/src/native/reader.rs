@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next token. `value_corrupt` if there is none, or none that is well-formed.
-    #[inline]
+    #[inline(always)]
     pub fn token(&mut self) -> Result<Token<'a>> {
         let Some((&first, rest)) = self.rest.split_first() else {
             return Err(self.ends());

@@ -151,6 +151,10 @@ impl<'a, 'py> Walk<'a, 'py> {
         // SAFETY: the interpreter is attached; a new compact ASCII string has room for its length.
         unsafe {
             #[cfg(not(Py_3_14))]
+            if let Some(text) = memo::short_text(bytes) {
+                return self.owned(text);
+            }
+            #[cfg(not(Py_3_14))]
             if bytes.len() > 1 && bytes.is_ascii() {
                 let text = ffi::PyUnicode_New(bytes.len().cast_signed(), 0x7f);
                 let text = self.owned(text)?;

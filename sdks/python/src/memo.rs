@@ -15,6 +15,60 @@ pub(crate) fn fits(name: &[u8]) -> bool {
     cfg!(not(any(Py_3_14, Py_GIL_DISABLED))) && name.len() > 1 && name.len() <= LONGEST
 }
 
+/// A new reference to the string of so few bytes that they are two words, which may overlap; nothing where that takes more
+/// than two of them, or where they are not ASCII.
+///
+/// # Safety
+/// The interpreter is attached.
+#[cfg(not(Py_3_14))]
+#[inline(always)]
+pub(crate) unsafe fn short_text(text: &[u8]) -> Option<*mut ffi::PyObject> {
+    /// In each byte, the bit that no ASCII has.
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (first, last, from) = words(text)?;
+    if (first | last) & HIGH != 0 {
+        return None;
+    }
+    // SAFETY: a new compact ASCII string has room for its length, and both words lie within it.
+    unsafe {
+        let made = ffi::PyUnicode_New(text.len().cast_signed(), 0x7f);
+        if !made.is_null() {
+            let data = ffi::PyUnicode_1BYTE_DATA(made);
+            if text.len() >= 8 {
+                data.cast::<u64>().write_unaligned(first);
+                data.add(from).cast::<u64>().write_unaligned(last);
+            } else {
+                data.cast::<u32>().write_unaligned(first as u32);
+                data.add(from).cast::<u32>().write_unaligned(last as u32);
+            }
+        }
+        Some(made)
+    }
+}
+
+/// The first and the last word of four to sixteen bytes, and where the last one begins.
+#[cfg(not(Py_3_14))]
+#[inline(always)]
+fn words(text: &[u8]) -> Option<(u64, u64, usize)> {
+    let length = text.len();
+    if length > 16 {
+        return None;
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        return Some((
+            u64::from_ne_bytes(*first),
+            u64::from_ne_bytes(*last),
+            length - 8,
+        ));
+    }
+    let (first, last) = (text.first_chunk()?, text.last_chunk()?);
+    Some((
+        u64::from(u32::from_ne_bytes(*first)),
+        u64::from(u32::from_ne_bytes(*last)),
+        length - 4,
+    ))
+}
+
 /// A new reference to a string, or null with an exception.
 ///
 /// # Safety
@@ -45,7 +99,7 @@ mod table {
     use std::cell::UnsafeCell;
     use std::ptr::null_mut;
 
-    use super::{Python, ffi, new_text};
+    use super::{Python, ffi, new_text, words};
 
     const SLOTS: usize = 512;
 
@@ -80,7 +134,12 @@ mod table {
         unsafe {
             let length = ffi::PyUnicode_GET_LENGTH(kept).cast_unsigned();
             let data = ffi::PyUnicode_1BYTE_DATA(kept);
-            length == name.len() && std::slice::from_raw_parts(data, length) == name
+            let kept = std::slice::from_raw_parts(data, length);
+            length == name.len()
+                && match (words(kept), words(name)) {
+                    (Some(kept), Some(name)) => kept == name,
+                    _ => kept == name,
+                }
         }
     }
 

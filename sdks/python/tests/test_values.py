@@ -464,3 +464,14 @@ def test_the_collector_sees_what_is_made() -> None:
     assert gc.is_tracked(holder)
     del holder
     marker.append(marker)
+
+
+@pytest.mark.parametrize("letter", ["é", "\x7f", "\x80", "\u20ac", "\U0001f980"])
+def test_texts_of_every_short_length_survive(letter: str) -> None:
+    for length in range(40):
+        for at in range(length):
+            text = "abcdefgh" * 5
+            text = text[:at] + letter + text[at + 1 : length]
+            for value in (text, {text: text}):
+                assert decode(encode(value)) == value
+            assert decode(encode(text)).isascii() is text.isascii()
