@@ -27,7 +27,7 @@ const NOTES: &[(&str, &str)] = &[
         "Compressed",
         "The payload is one LZ4 block, from another compressor than the usual one.",
     ),
-    ("Flipped", "One bit in front of the payload was flipped."),
+    ("Flipped", "One bit was flipped."),
     (
         "ForeignCompression",
         "Compressed in a way that the format does not have.",
@@ -109,6 +109,7 @@ fn group(layout: &Layout, layouts: &[Layout]) -> Group {
     };
     let mut rows = maker.written();
     rows.extend(maker.unusual());
+    rows.extend(maker.malformed());
     rows.extend(maker.damaged());
     rows.extend(maker.lying());
     rows.extend(maker.foreign(layouts));
@@ -132,6 +133,12 @@ fn group(layout: &Layout, layouts: &[Layout]) -> Group {
         parameters,
         rows,
     }
+}
+
+/// A header of so many bytes: `fields`, and field 15.
+fn padded(fields: &[u8], length: usize) -> Vec<u8> {
+    let room = length - fields.len() - 3;
+    [fields, &[0x7a], &varint(room as u64), &vec![0; room]].concat()
 }
 
 impl Maker<'_> {
@@ -216,10 +223,7 @@ impl Maker<'_> {
             };
             self.with_header(&[rest.write(), first.write()].concat(), &payload)
         };
-        let padded = |length: usize| {
-            let room = length - plain.len() - 3;
-            more(&[&[0x7a][..], &varint(room as u64), &vec![0; room]].concat())
-        };
+        let padded = |length| self.with_header(&padded(&plain, length), &payload);
         let mut rows = vec![
             self.row(UNKNOWN, "a varint of field 11", &more(&[0x58, 0x01])),
             self.row(UNKNOWN, "bytes of field 15", &more(&[0x7a, 2, 0xff, 0xff])),
@@ -235,7 +239,17 @@ impl Maker<'_> {
             ),
             self.row(UNKNOWN, "a header of two bytes of length", &padded(300)),
             self.row(UNKNOWN, "the longest header", &padded(MAX_HEADER)),
+            self.row(
+                UNKNOWN,
+                "a group of field 15, with a group in it",
+                &more(&[0x7b, 0x0b, 0x10, 0x05, 0x0c, 0x7c]),
+            ),
             self.row(UNUSUAL, "generations one by one", &unpacked),
+            self.row(
+                UNUSUAL,
+                "a varint that is longer than it must be",
+                &more(&[0x20, 0x87, 0x80, 0x00]),
+            ),
             self.row(UNUSUAL, "fields in another order", &turned),
             self.row(
                 UNUSUAL,
@@ -253,8 +267,19 @@ impl Maker<'_> {
         for row in &rows {
             assert!(matches!(row.expect, Expect::Valid(_)), "{}", row.comment);
         }
+        rows
+    }
+
+    fn malformed(&self) -> Vec<Row> {
+        let payload = short_payload();
+        let plain = header(&payload).write();
+        let more = |extra: &[u8]| self.with_header(&[&plain[..], extra].concat(), &payload);
+        let mut rows = Vec::new();
         for (comment, extra) in [
             ("a field without its value", &[0x58][..]),
+            ("a group without its end", &[0x7b, 0x10, 0x05]),
+            ("a group that another one ends", &[0x7b, 0x10, 0x05, 0x74]),
+            ("the end of no group", &[0x7c]),
             ("field number zero", &[0x00, 0x00]),
             ("a wire type that does not exist", &[0x5f, 0x00]),
             ("a known field of another wire type", &[0x0a, 0x00]),
@@ -279,7 +304,7 @@ impl Maker<'_> {
             "HeaderTooLarge",
             "a header of 4097 bytes",
             "envelope_malformed",
-            &padded(MAX_HEADER + 1),
+            &self.with_header(&padded(&plain, MAX_HEADER + 1), &payload),
         ));
         rows
     }
@@ -296,6 +321,11 @@ impl Maker<'_> {
                 bytes[at] ^= 1 << bit;
                 rows.push(self.row(&["Flipped"], format!("bit {bit} of byte {at}"), &bytes));
             }
+        }
+        for at in front..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            rows.push(self.row(&["Flipped"], format!("bit 0 of byte {at}"), &bytes));
         }
         for end in 0..whole.len() {
             let row = self.row(
