@@ -2,14 +2,18 @@
 //!
 //! They go the way of every entry, codec, envelope and all; only where it is then sent is left out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cachekit_runtime::cache::{Codec, aside};
 use cachekit_runtime::envelope::{Meta, Name, Pipeline};
+use cachekit_runtime::error::Result;
 use cachekit_runtime::generated::config::Isolation;
 use cachekit_runtime::generated::envelope::FORMATS;
 use cachekit_runtime::generated::presets;
+use cachekit_runtime::key::Tenant;
+use cachekit_runtime::keyring::{Keyring, MasterKey};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -44,19 +48,34 @@ impl Entry {
     }
 }
 
+fn with_keys(pipeline: Pipeline, keys: Vec<Vec<u8>>) -> Result<Pipeline> {
+    let mut keys = keys.into_iter().map(|key| MasterKey::from_bytes(&key));
+    let Some(current) = keys.next() else {
+        return Ok(pipeline);
+    };
+    let keyring = Keyring::new(current?, keys.collect::<Result<_>>()?)?;
+    Ok(pipeline.with_keyring(Arc::new(keyring)))
+}
+
 /// Created in Unix milliseconds, lifetime in milliseconds, whether it slides, cost in microseconds, generations.
 type Head = (u64, Option<u64>, bool, u64, Vec<u64>);
 
 #[pymethods]
 impl Entries {
-    /// Of a format, and of a serializer as a function's settings have it.
+    /// Of a format, of a serializer as a function's settings have it, and of master keys, the current one first.
     #[new]
-    #[pyo3(signature = (format, max_value_bytes = presets::DEFAULT.max_value_bytes, serializer = None))]
+    #[pyo3(signature = (
+        format,
+        max_value_bytes = presets::DEFAULT.max_value_bytes,
+        serializer = None,
+        keys = Vec::new(),
+    ))]
     fn new(
         py: Python<'_>,
         format: &str,
         max_value_bytes: u64,
         serializer: Option<&Bound<'_, PyAny>>,
+        keys: Vec<Vec<u8>>,
     ) -> PyResult<Self> {
         let known = FORMATS.iter().find(|known| known.name == format);
         let known =
@@ -65,13 +84,15 @@ impl Entries {
         options.envelope = known.name;
         options.max_value_bytes = max_value_bytes;
         let serializer = serializer.map_or(Ok(Serializer::Native), Serializer::new)?;
-        let pipeline = Pipeline::new(&options, serializer.wire());
+        let pipeline = Pipeline::new(&options, serializer.wire())
+            .and_then(|pipeline| with_keys(pipeline, keys))
+            .map_err(|error| errors::raise(py, error))?;
         Ok(Self {
             codec: Values {
                 max_value_bytes,
                 rules: Rules::new(Isolation::Shared, Vec::new(), None, serializer),
             },
-            pipeline: pipeline.map_err(|error| errors::raise(py, error))?,
+            pipeline,
         })
     }
 
@@ -104,12 +125,14 @@ impl Entries {
     }
 
     /// The entry of a payload.
+    #[pyo3(signature = (key, head, payload, tenant = Tenant::DEFAULT))]
     fn wrap<'py>(
         &self,
         py: Python<'py>,
         key: &[u8],
         head: Head,
         payload: Vec<u8>,
+        tenant: &str,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (created_ms, lifetime, sliding, cost, generations) = head;
         let meta = Meta {
@@ -119,21 +142,23 @@ impl Entries {
             cost: Duration::from_micros(cost),
             generations,
         };
-        let entry = self.pipeline.wrap(Name::of(key), &meta, payload);
+        let entry = self.pipeline.wrap(Name { tenant, key }, &meta, payload);
         let entry = entry.map_err(|error| errors::raise(py, error))?;
         Ok(PyBytes::new(py, &entry))
     }
 
     /// What an entry says, and its payload.
+    #[pyo3(signature = (key, stored, tenant = Tenant::DEFAULT))]
     fn open<'py>(
         &self,
         py: Python<'py>,
         key: &[u8],
         stored: &[u8],
+        tenant: &str,
     ) -> PyResult<(Head, Bound<'py, PyBytes>)> {
         let opened = self
             .pipeline
-            .open(Name::of(key), Bytes::copy_from_slice(stored));
+            .open(Name { tenant, key }, Bytes::copy_from_slice(stored));
         let (meta, payload) = opened.map_err(|error| errors::raise(py, error))?;
         let head = (
             meta.created_ms,

@@ -42,14 +42,16 @@ def expected(row: dict[str, Any]) -> tuple[Any, ...]:
 @pytest.mark.skipif(not VECTORS.exists(), reason="the vectors are not part of a source distribution")
 @pytest.mark.parametrize("group", groups(), ids=lambda group: group["format"])
 def test_entries_open_or_are_refused_as_the_vectors_say(group: dict[str, Any]) -> None:
-    entries = Entries(group["format"], group["maxValueBytes"])
+    masters = [group["masterKey"], *group["previousMasterKeys"]] if "masterKey" in group else []
+    entries = Entries(group["format"], group["maxValueBytes"], keys=[bytes.fromhex(key) for key in masters])
     results: Counter[str] = Counter()
     for row in group["tests"]:
         case = f"{group['format']} {row['tcId']}: {row['comment']}"
         key, stored = bytes.fromhex(row["key"]), bytes.fromhex(row["stored"])
+        tenant = row.get("tenant", "default")
         results[row["result"]] += 1
         try:
-            head, payload = entries.open(key, stored)
+            head, payload = entries.open(key, stored, tenant)
         except CacheKitError as error:
             assert row["result"] == "invalid", f"{case}: {error}"
             assert error.code == row["error"], f"{case}: {error}"
@@ -57,7 +59,9 @@ def test_entries_open_or_are_refused_as_the_vectors_say(group: dict[str, Any]) -
         assert row["result"] == "valid", case
         assert (head, payload.hex()) == (expected(row), row["payload"]), case
         if "Canonical" in row["flags"]:
-            assert entries.wrap(key, head, payload) == stored, case
+            assert entries.wrap(key, head, payload, tenant) == stored, case
+        elif "Written" in row["flags"]:
+            assert entries.open(key, entries.wrap(key, head, payload, tenant), tenant) == (head, payload), case
     assert results["valid"] > 10
     assert results["invalid"] > 10
 
