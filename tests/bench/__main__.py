@@ -18,13 +18,14 @@ def _timing(parser: argparse.ArgumentParser) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="measure, and write what came out")
-    run.add_argument("out", type=Path)
-    run.add_argument("--only", action="append", default=[], metavar="PATTERN", help="cases, `threads`, `memory`")
-    run.add_argument("--processes", type=int, default=5, help="how often each case is run")
-    run.add_argument("--commit", help="what was built")
-    run.add_argument("--published", metavar="PYTHON", help="an interpreter that has the published package")
-    _timing(run)
+    for name, what in (("run", "caches"), ("values", "what values cost")):
+        run = commands.add_parser(name, help=f"measure {what}, and write what came out")
+        run.add_argument("out", type=Path)
+        run.add_argument("--only", action="append", default=[], metavar="PATTERN", help="cases, `threads`, `memory`")
+        run.add_argument("--processes", type=int, default=5, help="how often each case is run")
+        run.add_argument("--commit", help="what was built")
+        run.add_argument("--published", metavar="PYTHON", help="an interpreter that has the published package")
+        _timing(run)
     report = commands.add_parser("report", help="write pages and plots from FOLDER/results")
     report.add_argument("folder", type=Path)
     rates = commands.add_parser("hit-ratio", help="take what `cargo bench` measured into FOLDER/results")
@@ -35,6 +36,10 @@ def _arguments() -> argparse.Namespace:
     case.add_argument("name")
     case.add_argument("--published", action="store_true")
     _timing(case)
+    value = commands.add_parser("value", help="one row of values in this process")
+    value.add_argument("name")
+    _timing(value)
+    _timing(commands.add_parser("value-threads", help="what threads do with values at once"))
     _timing(commands.add_parser("threads", help="hits a second of one thread and of two"))
     memory = commands.add_parser("memory", help="bytes an entry of one peer")
     memory.add_argument("peer")
@@ -57,14 +62,18 @@ def _run(given: argparse.Namespace) -> None:
         published=given.published,
         commit=given.commit,
     )
-    run.run(plan, given.out)
+    (run.run_values if given.command == "values" else run.run)(plan, given.out)
 
 
 def _answer(given: argparse.Namespace) -> Any:
-    from bench import compare, machine, memory, threads
+    from bench import compare, machine, memory, threads, values
 
     if given.command == "case":
         return compare.run(given.name, given.rounds, given.seconds, given.published, given.quick)
+    if given.command == "value":
+        return values.run(given.name, given.rounds, given.seconds)
+    if given.command == "value-threads":
+        return values.threads(given.rounds, 2 if given.quick else 20)
     if given.command == "threads":
         return threads.run(given.rounds, given.seconds * 20)
     if given.command == "memory":
@@ -74,7 +83,7 @@ def _answer(given: argparse.Namespace) -> Any:
 
 def main() -> None:
     given = _arguments()
-    if given.command == "run":
+    if given.command in ("run", "values"):
         _run(given)
     elif given.command == "report":
         from bench import report

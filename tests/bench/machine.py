@@ -9,12 +9,15 @@ import re
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench.peers import PEERS
 
+PACKAGES = {peer.package for peer in PEERS if peer.package}
+"""Of the peers."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -89,10 +92,10 @@ def commit() -> str:
     return _output("git", "rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
-def versions() -> dict[str, str]:
-    """Of every peer that is installed here."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Of every one that is installed here."""
     found = {}
-    for package in sorted({peer.package for peer in PEERS if peer.package}):
+    for package in sorted(packages):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

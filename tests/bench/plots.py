@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import hit_ratios
+from bench import hit_ratios, values
 from bench.cases import CASES
 from bench.peers import CACHEKIT, LRU_CACHE, PEERS
 
@@ -16,7 +16,13 @@ Result = dict[str, Any]
 MARKERS = "D^v<>phX*Pd"
 
 
-def write(folder: Path, results: dict[str, Result], rates: Result | None, caption: Callable[[Result], str]) -> None:
+def write(
+    folder: Path,
+    results: dict[str, Result],
+    rates: Result | None,
+    of_values: dict[str, Result],
+    caption: Callable[[Result], str],
+) -> None:
     """Every plot anew; none where matplotlib is not installed, which is said."""
     try:
         import matplotlib
@@ -37,6 +43,8 @@ def write(folder: Path, results: dict[str, Result], rates: Result | None, captio
             _save(folder / f"{label}-threads.svg", _threads(result["threads"]), caption(result))
         if "memory" in result:
             _save(folder / f"{label}-memory.svg", _memory(result["memory"]["results"]), caption(result))
+    for label, result in of_values.items():
+        _save(folder / f"{label}-{values.NAME}.svg", _values(list(result["works"].values())), caption(result))
     if rates:
         _save(folder / "hit-ratio.svg", _hit_ratios(rates["rows"]), caption(rates))
 
@@ -147,6 +155,25 @@ def _memory(results: list[Result]) -> Any:
 
 def _bar(name: str) -> str:
     return "red" if name == CACHEKIT else "0.6"
+
+
+def _values(works: list[Result]) -> Any:
+    figure, ((axes,),) = _figure(9, 1.2 + 0.35 * len(works))
+    for name, style in _styles(_contenders(works)).items():
+        points = [
+            (entry["ratio_of_minima"], row)
+            for row, work in enumerate(works)
+            for entry in work["results"]
+            if entry["contender"] == name
+        ]
+        axes.plot(*zip(*points), label=name, linestyle="none", **style)
+    axes.axvline(1, color="0.4", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("times what the reference takes, of least times")
+    axes.set_yticks(range(len(works)), [work["title"] for work in works])
+    axes.invert_yaxis()
+    figure.legend(loc="outside right upper", fontsize=7)
+    return figure
 
 
 def _hit_ratios(rows: list[Result]) -> Any:

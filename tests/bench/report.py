@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench import hit_ratios, plots
+from bench import hit_ratios, plots, values, values_page
 from bench.cases import CASES, GROUPS
-from bench.goals import Judgement, judge, judge_hit_ratios
+from bench.goals import judge, judge_hit_ratios
+from bench.markdown import (
+    HEAD,
+    MET,
+    Result,
+    caption,
+    circumstances,
+    details,
+    facts,
+    goals,
+    number,
+    ratio,
+    table,
+    title,
+)
 
 PRIMARY = "cpython-3.11-debian"
 """What the goals are judged on: an interpreter that was built with profile and link-time optimisation."""
-
-HEAD = "<!-- Written by `bash tests/bench/run.sh` from {sources}. Do not edit. -->\n"
-MET = {True: "met", False: "**missed**", None: "-"}
 
 LEAD = """Nanoseconds for one call, the loop's share included, and the ratio to the reference of the same process.
 The [overview](README.md) says how this was measured.
@@ -23,85 +33,6 @@ The [overview](README.md) says how this was measured.
 HIT_RATIO_LEAD = """Percent of a trace's lookups that hit, in a cache that has room for 1 or 10 percent of its distinct keys.
 Belady's is the bound: it knows the future.
 """
-
-Result = dict[str, Any]
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """As Markdown has it."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def number(value: float) -> str:
-    """With three digits that say something."""
-    if value >= 1000:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def ratio(value: float) -> str:
-    """To a hundredth, unless it is small."""
-    return number(value) if value >= 0.1 else f"{value:.3f}"
-
-
-def title(interpreter: Result) -> str:
-    """`CPython 3.11.2, optimised (debian)`."""
-    kind = "optimised" if interpreter["optimised"] else "not optimised"
-    threads = ", free-threaded" if interpreter["free_threaded"] else ""
-    return f"CPython {interpreter['version']}, {kind} ({interpreter['origin']}){threads}"
-
-
-def circumstances(result: Result) -> str:
-    """In one line, for plots."""
-    machine = result["machine"]
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['kernel']}"
-    what = title(result["interpreter"]) if "interpreter" in result else machine["rust"]
-    return f"{what} - {where} - {result['date']}, {result['commit']}"
-
-
-def versions(result: Result) -> str:
-    """In one line."""
-    return ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-
-
-def caption(result: Result) -> str:
-    """What stands under a plot."""
-    return circumstances(result) + (f"\n{versions(result)}" if "versions" in result else "")
-
-
-def goals(judgements: Sequence[Judgement], medians: bool = True) -> str:
-    """The table of goals."""
-    header = ["work", "reference", "goal", "measured", *(["of medians"] if medians else []), ""]
-    return table(
-        header,
-        ([j.work, j.reference, j.goal, j.measured, *([j.medians] if medians else []), MET[j.met]] for j in judgements),
-    )
-
-
-def _facts(result: Result) -> str:
-    machine, interpreter, plan = result["machine"], result["interpreter"], result["plan"]
-    rows = [
-        ["processor", f"{machine['processor']}, {machine['cores']} cores"],
-        ["kernel", machine["kernel"]],
-        ["load before and after", " and ".join(map(str, machine["load"]))],
-        ["interpreter", f"{title(interpreter)}, {interpreter['compiler']}"],
-        ["configured with", f"`{_no_paths(interpreter['configured_with'])}`"],
-        ["compiled with", f"`{_no_paths(interpreter['compiled_with'])}`"],
-        ["versions", versions(result)],
-        ["built by, beside", f"{machine['rust']}; {machine['redis'].split(' sha=')[0]}"],
-        [
-            "rounds",
-            f"{plan['processes']} processes of {plan['rounds']}, {plan['seconds'] * 1000:g} ms each; {plan['took']} s in all",
-        ],
-        ["date and commit", f"{result['date']}, {result['commit']}"],
-    ]
-    return table(["", ""], rows)
-
-
-def _no_paths(flags: str) -> str:
-    """Build flags without what names a folder of the machine that built it."""
-    return " ".join(word for word in flags.replace("'", "").split() if "/" not in word)
 
 
 def _overview(cases: Sequence[tuple[str, Result]]) -> str:
@@ -116,23 +47,6 @@ def _overview(cases: Sequence[tuple[str, Result]]) -> str:
     return table(["ns (ratio)", *(case["title"] for _, case in cases)], rows)
 
 
-def _details(case: Result) -> str:
-    rows = [
-        [
-            entry["contender"],
-            number(entry["minimum"]),
-            number(entry["median"]),
-            ratio(entry["ratio_of_minima"]),
-            ratio(entry["ratio_of_medians"]),
-        ]
-        for entry in sorted(case["results"], key=lambda entry: float(entry["minimum"]))
-    ]
-    text = table(["", "least ns", "median ns", "ratio of least", "of medians"], rows)
-    for name, why in case["failed"].items():
-        text += f"\n{name} takes no part: {why}.\n"
-    return text
-
-
 def page(result: Result) -> str:
     """Everything of one interpreter."""
     label = result["interpreter"]["label"]
@@ -140,7 +54,7 @@ def page(result: Result) -> str:
         HEAD.format(sources=f"results/{label}.json"),
         f"# {title(result['interpreter'])}\n",
         LEAD,
-        _facts(result),
+        facts(result),
         "## Goals\n",
         goals(judge(result)),
     ]
@@ -151,7 +65,7 @@ def page(result: Result) -> str:
         parts += [f"## {heading}\n", f"![{heading}](plots/{label}-{group}.svg)\n"]
         parts += ["Least time of a call, and its ratio to the reference's.\n", _overview(cases)]
         for _, case in cases:
-            parts += [f"### {heading}: {case['title']}\n", f"Reference: {case['reference']}.\n", _details(case)]
+            parts += [f"### {heading}: {case['title']}\n", f"Reference: {case['reference']}.\n", details(case)]
     if "threads" in result:
         parts += ["## Two threads\n", f"![Two threads](plots/{label}-threads.svg)\n", _threads(result["threads"])]
     if "memory" in result:
@@ -236,7 +150,7 @@ METHOD = """## How it is measured
 """
 
 
-def index(results: dict[str, Result], rates: Result | None) -> str:
+def index(results: dict[str, Result], rates: Result | None, of_values: dict[str, Result]) -> str:
     """The first page: the goals, and where the rest is."""
     parts = [HEAD.format(sources="results"), INTRODUCTION]
     first = results.get(PRIMARY) or next(iter(results.values()))
@@ -259,9 +173,13 @@ def index(results: dict[str, Result], rates: Result | None) -> str:
             for at, first_goal in enumerate(judgements)
         ]
         parts += ["## On other interpreters\n", table(header, rows)]
+    if of_values:
+        parts += ["## Values\n", values_page.summary(of_values)]
     links = [f"- [{title(result['interpreter'])}]({name}.md)\n" for name, result in results.items()]
     if rates:
         links.append("- [Hit ratio](hit-ratio.md) of the eviction policy, beside others\n")
+    if of_values:
+        links.append(f"- [Values]({values.NAME}.md): what storing and loading one costs\n")
     parts += ["## Pages\n", "".join(links), METHOD]
     return "\n".join(parts)
 
@@ -272,14 +190,18 @@ def pages(folder: Path) -> dict[str, str]:
     found = {f"{label}.md": page(result) for label, result in results.items()}
     if rates:
         found["hit-ratio.md"] = hit_ratio_page(rates)
+    of_values = values_page.read(folder)
+    if of_values:
+        found[f"{values.NAME}.md"] = values_page.page(of_values)
     if results:
-        found["README.md"] = index(results, rates)
+        found["README.md"] = index(results, rates, of_values)
     return found
 
 
 def read(folder: Path) -> tuple[dict[str, Result], Result | None]:
     """What was measured, by interpreter, and the hit ratios."""
-    results = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "results").glob("*.json"))}
+    paths = sorted(path for path in (folder / "results").glob("*.json") if not path.stem.startswith(values.NAME))
+    results = {path.stem: json.loads(path.read_text()) for path in paths}
     rates = results.pop(hit_ratios.NAME, None)
     ordered = sorted(results, key=lambda label: (label != PRIMARY, [int(part) for part in _version(results[label])]))
     return {label: results[label] for label in ordered}, rates
@@ -294,4 +216,4 @@ def write(folder: Path) -> None:
     for name, text in pages(folder).items():
         (folder / name).write_text(text)
     results, rates = read(folder)
-    plots.write(folder / "plots", results, rates, caption)
+    plots.write(folder / "plots", results, rates, values_page.read(folder), caption)

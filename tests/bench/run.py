@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from bench import machine, memory
+from bench import machine, memory, values
 from bench.cases import CASES
 from bench.compare import installed
 from bench.measure import figures
@@ -102,22 +103,57 @@ def _say(text: str, since: float) -> None:
     print(f"{time.monotonic() - since:7.1f} s  {text}", file=sys.stderr, flush=True)
 
 
+def _work(name: str, plan: Plan) -> dict[str, Any]:
+    work = values.WORKS[name]
+    runs = [_bench(sys.executable, "value", name, *plan.options()) for _ in range(plan.processes)]
+    measured = [run["measured"] for run in runs]
+    is_there = any(entry["contender"] == work.reference for entry in measured[0])
+    return {
+        "title": work.title,
+        "reference": work.reference,
+        "results": figures(measured, work.reference) if is_there else [],
+        "failed": {contender: why for run in runs for contender, why in run["failed"].items()},
+    }
+
+
 def run(plan: Plan, out: Path) -> None:
     """Measures what the plan wants and writes it as JSON."""
     since = time.monotonic()
-    commit, load = plan.commit or machine.commit(), os.getloadavg()[0]
     cases: dict[str, Any] = {}
-    for name in _wanted(CASES, plan):
-        cases[name] = _case(name, plan)
-        _say(name, since)
-    separate: dict[str, Any] = {}
-    if plan.wants("threads"):
-        separate["threads"] = _bench(sys.executable, "threads", *plan.options(2))
-        _say("threads", since)
-    if plan.wants("memory"):
-        separate["memory"] = _memory(plan)
-        _say("memory", since)
-    versions = machine.versions()
+    with _written(plan, out, since, machine.PACKAGES) as result:
+        for name in _wanted(CASES, plan):
+            cases[name] = _case(name, plan)
+            _say(name, since)
+        result["cases"] = cases
+        if plan.wants("threads"):
+            result["threads"] = _bench(sys.executable, "threads", *plan.options(2))
+            _say("threads", since)
+        if plan.wants("memory"):
+            result["memory"] = _memory(plan)
+            _say("memory", since)
+
+
+def run_values(plan: Plan, out: Path) -> None:
+    """Measures what the plan wants of values and writes it as JSON."""
+    since = time.monotonic()
+    works: dict[str, Any] = {}
+    with _written(plan, out, since, values.PACKAGES) as result:
+        for name in _wanted(values.WORKS, plan):
+            works[name] = _work(name, plan)
+            _say(name, since)
+        result["works"] = works
+        if plan.wants("threads"):
+            result["threads"] = _bench(sys.executable, "value-threads", *plan.options())
+            _say("threads", since)
+
+
+@contextmanager
+def _written(plan: Plan, out: Path, since: float, packages: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """What is measured within, written with what it holds for."""
+    commit, load = plan.commit or machine.commit(), os.getloadavg()[0]
+    found: dict[str, Any] = {}
+    yield found
+    versions = machine.versions(packages)
     if plan.published:
         versions["cachekit (PyPI)"] = _bench(plan.published, "versions")["cachekit"]
     result = {
@@ -133,8 +169,7 @@ def run(plan: Plan, out: Path) -> None:
             "quick": plan.quick,
             "took": round(time.monotonic() - since),
         },
-        "cases": cases,
-        **separate,
+        **found,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")

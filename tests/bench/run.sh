@@ -6,6 +6,7 @@
 #   --quick                few entries and rounds, to see that everything runs; with --out
 #   --only CASE            one case, or some by a pattern, or `threads` or `memory`; may be given again; with --out
 #   --trace FILE           a trace for the hit ratios beside those that are made, one key a line; may be given again
+#   --values               what storing and loading a value costs, and nothing else: some minutes
 #   --report               measure nothing, write the pages anew
 #   whatever else          goes to `python -m bench run`: --processes N, --rounds N, --seconds N
 #
@@ -28,6 +29,8 @@ pythons=()
 options=()
 traces=()
 out=docs/benchmarks
+what=run
+packages=requirements
 measure=yes
 partly=
 while [ $# -gt 0 ]; do
@@ -35,6 +38,7 @@ while [ $# -gt 0 ]; do
         --python) pythons+=("$2") && shift ;;
         --out) out=$2 && shift ;;
         --trace) traces+=(--trace "$(realpath "$2")") && shift ;;
+        --values) what=values && packages=values ;;
         --report) measure= ;;
         --quick) partly=yes && options+=(--quick --processes 2 --rounds 3 --seconds 0.0005) ;;
         --only) partly=yes && options+=(--only "$2") && shift ;;
@@ -88,9 +92,13 @@ measure() {
     python=$(environment "$label" "$given")
     install "$python" --force-reinstall --no-deps "$wheels"/*.whl
     # One by one: a peer that this interpreter cannot have keeps out no other.
-    grep -v '^#' "$here/requirements.txt" | while read -r line; do
+    grep -v '^#' "$here/$packages.txt" | while read -r line; do
         install "$python" "$line" 2>"$work/pip.log" || echo "$label is measured without $line: $(tail -n 1 "$work/pip.log")"
     done
+    if [ "$what" = values ]; then
+        bench "$python" values "$out/results/values-$label.json" "${options[@]}"
+        return
+    fi
     published=$(environment "$label-published" "$given")
     line=cachekit==$(sed -n 's/^PUBLISHED = "\(.*\)"$/\1/p' "$here/peers.py")
     if install "$published" "$line" 2>"$work/pip.log"; then
@@ -119,7 +127,7 @@ if [ "$measure" ]; then
     for python in "${pythons[@]}"; do
         (measure "$python") 9<&-
     done
-    [ "$partly" ] || hit_ratios "$plots"
+    [ "$partly" ] || [ "$what" = values ] || hit_ratios "$plots"
 fi
 bench "$plots" report "$out"
 say "written: $out"

@@ -17,7 +17,7 @@ from support import REDIS, environment
 TESTS = Path(__file__).resolve().parents[3] / "tests"
 sys.path.insert(0, str(TESTS))
 
-from bench import goals, hit_ratios, machine, report  # noqa: E402
+from bench import goals, hit_ratios, machine, report, values, values_page  # noqa: E402
 from bench.cases import CASES  # noqa: E402
 from bench.compare import missing  # noqa: E402
 from bench.measure import Call, Contender, figures, interleave, measured  # noqa: E402
@@ -74,6 +74,60 @@ def test_every_goal_is_judged(written: Path) -> None:
     assert all(work in page for work in judged)
     for name, case in CASES.items():
         assert case.title in (written / f"{machine.label()}.md").read_text(), name
+
+
+@pytest.fixture(scope="module")
+def written_values(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for values."""
+    folder = tmp_path_factory.mktemp("values")
+    path = folder / "results" / f"values-{machine.label()}.json"
+    bench("values", path, "--quick", "--processes", 1, "--rounds", 2, "--seconds", 0.0001)
+    bench("report", folder)
+    return folder
+
+
+def test_every_work_on_values_is_measured_beside_its_reference(written_values: Path) -> None:
+    (result,) = values_page.read(written_values).values()
+    assert list(result["works"]) == list(values.WORKS)
+    for name, work in result["works"].items():
+        assert set(work["failed"].values()) <= {"not installed"}, name
+        found = {entry["contender"]: entry for entry in work["results"]}
+        if work["reference"] in work["failed"]:
+            assert found == {}
+            continue
+        assert found[work["reference"]]["ratio_of_minima"] == 1, name
+        assert 0 < found["cachekit"]["minimum"] <= found["cachekit"]["median"], name
+    threads = result["threads"]
+    assert all(threads[kind][0] >= threads[kind][1] > 0 for kind in ("one", "two"))
+    assert all(0 < threads[kind][0] <= threads[kind][1] for kind in ("alone", "beside"))
+
+
+def test_every_goal_of_values_is_on_their_page(written_values: Path) -> None:
+    (result,) = values_page.read(written_values).values()
+    judged = list(values_page.judge(result))
+    assert len(judged) == 2 + sum(work.goal is not None for work in values.WORKS.values())
+    page = (written_values / "values.md").read_text()
+    assert all(judgement.work in page for judgement in judged)
+    assert all(work.title in page for work in values.WORKS.values())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "both", "beside", "met"),
+    [(1.1, 1.7, 2.0, True), (1.101, 1.699, 2.001, False), (None, 1.7, 2.0, None)],
+)
+def test_goals_of_values_are_met_up_to_their_limits(
+    ratio: float | None, both: float, beside: float, met: bool | None
+) -> None:
+    found = [{"contender": "cachekit", "ratio_of_minima": ratio, "ratio_of_medians": ratio}] if ratio else []
+    threads = {"ratio_of_best": both, "ratio_of_medians": both, "ratio_beside": beside}
+    judged = {
+        judgement.work: judgement.met
+        for judgement in values_page.judge({"works": {"encode-dict": {"results": found}}, "threads": threads})
+    }
+    assert judged.pop("encode a dict of ten") is met
+    assert judged.pop("two threads compress 1 MB each") is (met is not False)
+    assert judged.pop("store 10 KB beside a thread that computes") is (met is not False)
+    assert set(judged.values()) == {None}
 
 
 def test_a_goal_is_met_up_to_its_limit_and_no_further() -> None:
@@ -198,4 +252,11 @@ def test_results_are_of_whole_runs_of_what_was_committed() -> None:
         assert not result["plan"]["quick"], label
         assert list(result["cases"]) == list(CASES), label
         assert {"threads", "memory"} <= set(result), label
+        assert not result["commit"].endswith("+"), f"{label}: what was measured is no commit"
+    for label, result in values_page.read(TESTS.parent / "docs" / "benchmarks").items():
+        assert not result["plan"]["quick"], label
+        # Another row of the table waits for the next run.
+        assert set(result["works"]) <= set(values.WORKS), label
+        assert "threads" in result, label
+        assert all(work["results"] for work in result["works"].values()), label
         assert not result["commit"].endswith("+"), f"{label}: what was measured is no commit"

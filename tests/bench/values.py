@@ -1,0 +1,248 @@
+"""What it takes to store and to load a value, beside what else makes bytes of one: a row of the table is a `Work`."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median, quantiles
+from typing import Any
+
+from bench.measure import Call, Contender, interleave, measured
+
+NAME = "values"
+"""How files of results begin."""
+PACKAGES = ("msgpack", "msgspec", "xxhash")
+"""What it is compared with."""
+CACHEKIT = "cachekit"
+MSGSPEC = "msgspec msgpack"
+MSGPACK = "msgpack"
+PICKLE = "pickle 5"
+COPY = "memcpy and XXH3"
+
+TEN = {
+    "id": 4711, "name": "Ada Lovelace", "mail": "ada@example.org", "active": True, "score": 0.75, "city": "London", "note": None,
+    "count": 10**6, "about": "mathematician", "state": "new",
+}  # fmt: skip
+
+
+def orders(count: int) -> list[dict[str, Any]]:
+    """Rows as an interface gives them, each with a list and a dict in it."""
+    return [
+        {
+            "number": 100_000 + n,
+            "article": f"article {n % 97}",
+            "price": n * 1.25,
+            "paid": n % 3 == 0,
+            "tags": ["new", "sale"],
+            "buyer": {"id": n * 7919 % 10_007, "city": "Zürich" if n % 5 == 0 else "London"},
+        }
+        for n in range(count)
+    ]
+
+
+KILOBYTE = {
+    "user": TEN,
+    "orders": orders(6),
+    "limits": {"daily": 100, "kinds": {"read": [1, 2, 3], "write": [4, 5, 6]}},
+}
+HUNDRED = orders(730)
+MEGABYTE = 1 << 20
+NOISE = random.Random(4711).randbytes(MEGABYTE)
+TEXT = " ".join(random.Random(4711).choices([f"word{n}" for n in range(2000)], k=MEGABYTE // 8)).encode()
+OVERLAP = 1.7
+"""How much more two threads do than one, at least."""
+BESIDE = 2.0
+"""How much longer it takes beside a thread that computes, at most: without a share of its own core."""
+
+
+Contenders = Iterator[tuple[str, str, Callable[[], Call]]]
+"""Name, how it is used, and what makes the call: an ImportError where its package is missing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table."""
+
+    name: str
+    title: str
+    reference: str
+    goal: float | None
+    """At most so many times what the reference takes; `None` where that is only shown."""
+    contenders: Callable[[], Contenders]
+
+
+def _call(function: Callable[[Any], Any], argument: Any) -> Call:
+    return Call("f(x)", {"f": function, "x": argument})
+
+
+def _native(value: Any, decode: bool) -> Call:
+    from cachekit import _native
+
+    return _call(_native._decode, _native._encode(value)) if decode else _call(_native._encode, value)
+
+
+def _msgspec(value: Any, decode: bool) -> Call:
+    import msgspec
+
+    encode = msgspec.msgpack.Encoder().encode
+    return _call(msgspec.msgpack.Decoder().decode, encode(value)) if decode else _call(encode, value)
+
+
+def _msgpack(value: Any, decode: bool) -> Call:
+    import msgpack
+
+    return _call(msgpack.unpackb, msgpack.packb(value)) if decode else _call(msgpack.packb, value)
+
+
+def _pickle(value: Any, decode: bool) -> Call:
+    import pickle
+
+    if decode:
+        return _call(pickle.loads, pickle.dumps(value, 5))
+    return Call("f(x, 5)", {"f": pickle.dumps, "x": value})
+
+
+def codecs(value: Any, decode: bool) -> Callable[[], Contenders]:
+    """The native encoding beside others."""
+
+    def contenders() -> Contenders:
+        yield CACHEKIT, "the native encoding", lambda: _native(value, decode)
+        yield MSGSPEC, "one Encoder, one Decoder", lambda: _msgspec(value, decode)
+        yield MSGPACK, "packb, unpackb", lambda: _msgpack(value, decode)
+        yield PICKLE, "dumps(value, 5), loads", lambda: _pickle(value, decode)
+
+    return contenders
+
+
+def _entries(format: str, value: Any, load: bool) -> Call:
+    from cachekit import _native
+
+    entries = _native._Entries(format)
+    return _call(entries.load, entries.store(value)) if load else _call(entries.store, value)
+
+
+def _copied(value: bytes) -> Call:
+    from xxhash import xxh3_64_intdigest
+
+    return Call("f(bytes(x))", {"f": xxh3_64_intdigest, "bytes": bytes, "x": memoryview(value)})
+
+
+def entries(value: bytes, load: bool) -> Callable[[], Contenders]:
+    """Whole entries beside a copy of the bytes and its digest, which is the least that they need."""
+
+    def contenders() -> Contenders:
+        yield CACHEKIT, "format packed", lambda: _entries("packed", value, load)
+        yield COPY, "xxh3_64_intdigest(bytes(view))", lambda: _copied(value)
+
+    return contenders
+
+
+def _works() -> Iterator[Work]:
+    for name, title, value, goals in (
+        ("dict", "a dict of ten", TEN, (1.1, 1.1)),
+        ("kilobyte", "1 KB of nested JSON", KILOBYTE, (1.1, 1.1)),
+        ("hundred", "100 KB of dicts and lists", HUNDRED, (None, 1.0)),
+    ):
+        yield Work(f"encode-{name}", f"encode {title}", MSGSPEC, goals[0], codecs(value, False))
+        yield Work(f"decode-{name}", f"decode {title}", MSGSPEC, goals[1], codecs(value, True))
+    title = "1 MB of bytes that do not shrink, packed"
+    yield Work("store-bytes", f"store {title}", COPY, 3, entries(NOISE, False))
+    yield Work("load-bytes", f"load {title}", COPY, 3, entries(NOISE, True))
+
+
+WORKS = {work.name: work for work in _works()}
+
+
+def run(name: str, rounds: int, seconds: float) -> dict[str, Any]:
+    """What each took in this process, and why some took no part."""
+    found, failed = [], {}
+    for contender, settings, make in WORKS[name].contenders():
+        try:
+            found.append(Contender(contender, settings, make()))
+        except ImportError:
+            failed[contender] = "not installed"
+    failed.update(interleave(found, rounds, seconds))
+    return {"measured": measured(found), "failed": failed}
+
+
+def _store(count: int, barrier: threading.Barrier, spans: list[tuple[int, int]], value: bytes) -> None:
+    from cachekit import _native
+
+    store = _native._Entries("packed").store
+    barrier.wait()
+    start = time.perf_counter_ns()
+    for _ in range(count):
+        store(value)
+    spans.append((start, time.perf_counter_ns()))
+
+
+def _rate(threads: int, count: int) -> float:
+    """Values stored a second by so many threads at once."""
+    spans: list[tuple[int, int]] = []
+    barrier = threading.Barrier(threads)
+    workers = [threading.Thread(target=_store, args=(count, barrier, spans, TEXT)) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return threads * count / (max(end for _, end in spans) - min(start for start, _ in spans)) * 1e9
+
+
+def _each(count: int) -> list[float]:
+    """Microseconds of each of so many values of 10 KB."""
+    from cachekit import _native
+
+    store, value, clock = _native._Entries("packed").store, TEXT[:10_240], time.perf_counter_ns
+    taken = []
+    for _ in range(count):
+        start = clock()
+        store(value)
+        taken.append((clock() - start) / 1000)
+    return taken
+
+
+def _beside(count: int) -> list[float]:
+    """The same, beside a thread that never stops computing."""
+    over = False
+
+    def compute() -> None:
+        while not over:
+            pass
+
+    other = threading.Thread(target=compute)
+    other.start()
+    try:
+        return _each(count)
+    finally:
+        over = True
+        other.join()
+
+
+def threads(rounds: int, count: int = 20) -> dict[str, Any]:
+    """What two threads do at once, and what one does beside another that computes."""
+    _rate(2, 2)
+    gc.collect()
+    gc.disable()
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(rounds):
+        for number, found in rates.items():
+            found.append(_rate(number, count))
+        alone += _each(count * 20)
+        beside += _beside(count * 20)
+    gc.enable()
+    one, two = [(max(found), median(found)) for found in rates.values()]
+    return {
+        "one": [round(each, 1) for each in one],
+        "two": [round(each, 1) for each in two],
+        "ratio_of_best": round(two[0] / one[0], 3),
+        "ratio_of_medians": round(two[1] / one[1], 3),
+        "alone": [round(each, 2) for each in (median(alone), quantiles(alone, n=10)[-1])],
+        "beside": [round(each, 2) for each in (median(beside), quantiles(beside, n=10)[-1])],
+        "ratio_beside": round(median(beside) / median(alone), 3),
+    }
