@@ -37,6 +37,19 @@ pub struct Meta {
     pub generations: Vec<u64>,
 }
 
+/// The format that does what `format` does with a checksum, or without; the same if there is none.
+pub fn checked(format: &'static Format, checksum: bool) -> &'static Format {
+    let is_checksum = |step: &&Step| matches!(step, Step::Checksum { .. });
+    let others =
+        |format: &'static Format| format.steps.iter().filter(move |step| !is_checksum(step));
+    let alike = |other: &&&'static Format| {
+        other.framing == format.framing
+            && other.steps.iter().any(|step| is_checksum(&step)) == checksum
+            && others(other).eq(others(format))
+    };
+    FORMATS.iter().find(alike).copied().unwrap_or(format)
+}
+
 /// What an entry is stored under. A seal binds the entry to both; a checksum to the key alone.
 #[derive(Clone, Copy)]
 pub struct Name<'a> {

@@ -485,3 +485,28 @@ fn the_effort_of_opening_is_what_it_becomes_within_the_limit() {
     assert_eq!(packed.effort(&forged(&packed, &liar, b"x")), 1 << 20);
     assert_eq!(packed.effort(b"no entry at all"), 15);
 }
+
+#[test]
+fn a_format_has_a_brother_with_a_checksum_and_one_without() {
+    let has = |format: &Format| {
+        format
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Checksum { .. }))
+    };
+    let compresses = |format: &Format| {
+        format
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Compress { .. }))
+    };
+    for name in ["plain", "packed", "bare", "slim"] {
+        let format = pipeline(name).format();
+        for checksum in [true, false] {
+            let other = checked(format, checksum);
+            assert_eq!(has(other), checksum, "{name}");
+            assert_eq!(compresses(other), compresses(format), "{name}");
+            assert_eq!(checked(other, has(format)), format);
+        }
+    }
+}

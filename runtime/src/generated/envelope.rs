@@ -119,5 +119,19 @@ pub const SEALED: Format = Format {
     ],
 };
 
+/// Compressed where that shrinks it, and not checked.
+pub const SLIM: Format = Format {
+    name: "slim",
+    id: 5,
+    framing: Framing::Cachekit,
+    steps: &[
+        Step::Serialize,
+        Step::Compress {
+            algorithm: Compression::Lz4,
+            min_bytes: 1024,
+        },
+    ],
+};
+
 /// Every format, by rising id.
-pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED];
+pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED, &SLIM];

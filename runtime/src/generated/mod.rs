@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "d0250bd000ae0e825747f685efd99a5f46c6c99f0158c078988ceb791679e166";
+pub const SPEC_HASH: &str = "7d464711c866cdfc7497276abad44b62a9a2bfa857bf11b515e587d07129e543";

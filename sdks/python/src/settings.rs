@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cachekit_runtime::envelope::checked;
 use cachekit_runtime::error::{Error, ErrorCode};
 use cachekit_runtime::generated::config::{Isolation, Monitoring, Options};
 use cachekit_runtime::generated::envelope::FORMATS;
@@ -91,11 +92,14 @@ impl<'py> Settings<'_, 'py> {
         };
         options.remote_timeout = seconds(self.get("remote_timeout")?, "remote_timeout")?;
         let envelope: String = self.get("envelope")?;
-        options.envelope = FORMATS
+        let format = FORMATS
             .iter()
             .find(|format| format.name == envelope)
-            .map(|format| format.name)
             .ok_or_else(|| unknown(py, "envelope", &envelope))?;
+        options.envelope = match self.object("integrity")? {
+            Some(checksum) => checked(format, checksum.extract(py)?).name,
+            None => format.name,
+        };
         options.compression = self.get("compression")?;
         options.max_value_bytes = self.get("max_value_bytes")?;
         options.monitoring = match self.get::<String>("monitoring")?.as_str() {

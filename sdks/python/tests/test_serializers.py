@@ -480,3 +480,43 @@ def test_the_vectors_of_rust() -> None:
         value, encoded = value_of(row["value"]), bytes.fromhex(row["encoded"])
         assert serializer.serialize(value) == encoded, row["comment"]
         assert repr(serializer.deserialize(encoded)) == repr(value), row["comment"]
+
+
+FORMATS = {1: "plain", 2: "packed", 3: "bare", 5: "slim"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "options", "expected"),
+    [
+        ("production", {}, "packed"),
+        ("production", {"integrity": True}, "packed"),
+        ("production", {"integrity": False}, "slim"),
+        ("production", {"serializer": OrjsonSerializer(enable_integrity_checking=False)}, "slim"),
+        ("production", {"serializer": OrjsonSerializer()}, "packed"),
+        ("production", {"serializer": StandardSerializer(False), "integrity": True}, "packed"),
+        ("minimal", {}, "bare"),
+        ("minimal", {"integrity": True}, "plain"),
+        ("minimal", {"serializer": DefaultSerializer(enable_integrity_checking=True)}, "plain"),
+        ("test", {"integrity": False}, "bare"),
+    ],
+    ids=repr,
+)
+def test_integrity_chooses_the_format(redis: RedisServer, preset: str, options: dict[str, Any], expected: str) -> None:
+    decorator = getattr(cache, preset)(namespace="integrity", backend=redis.unix_url, l1=False, **options)
+
+    @decorator
+    def function() -> str:
+        return "text " * 1000
+
+    assert function() == function()
+    assert function.cache_info().l2_hits == 1
+    stored = redis.command("GET", redis.entries()[0])
+    assert FORMATS[stored[2]] == expected
+    # Compressed or not is the preset's business.
+    assert (len(stored) < 1000) == (preset == "production")
+
+
+def test_integrity_is_yes_or_no() -> None:
+    for wrong in (None, 1, "yes"):
+        with pytest.raises(ConfigurationError, match="integrity=.* is not valid: must be True or False"):
+            cache(integrity=wrong)

@@ -56,6 +56,10 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
     if decided["sliding"] and decided["ttl"] is None:
         raise _invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
     _choose_serializer(decided, given)
+    if decided.get("integrity") is False and decided["envelope"] == "sealed":
+        raise _invalid(
+            "integrity", False, "what is sealed is checked in any case; leave it out, or choose another preset"
+        )
     if not decided["remote"] and given.get("backend") is not None:
         raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
     return decided
@@ -72,6 +76,8 @@ def _choose_serializer(decided: dict[str, Any], given: dict[str, Any]) -> None:
     except ImportError as missing:
         raise _invalid("serializer", given["serializer"], missing) from None
     decided["codec"] = codec_of(serializer)
+    if decided["codec"][0] != "custom" and getattr(serializer, "integrity", None) is not None:
+        decided.setdefault("integrity", serializer.integrity)
     stays_here = not decided["remote"] or given.get("backend", ...) is None
     if decided["codec"][0] == "pickle" and not stays_here and decided["envelope"] != "sealed":
         why = "pickle runs what it reads, which others can write; it takes a preset that seals entries, or backend=None"

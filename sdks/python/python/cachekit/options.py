@@ -106,6 +106,7 @@ OPTIONS: dict[str, Option] = {
     "ttl_jitter": Option("ttl_jitter", ("float",), minimum=0, maximum=0.5),
     "sliding": Option("sliding", ("bool",)),
     "serializer": Option("serializer", ("Literal", "Serializer"), choices=("native", "msgpack", "json", "pickle")),
+    "integrity": Option("integrity", ("bool",)),
 }
 
 PRESETS: dict[str, dict[str, object]] = {

@@ -83,6 +83,7 @@ class Cache:
         ttl_jitter: float = 0.0,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -124,6 +125,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "default", options)
 
@@ -157,6 +161,7 @@ class Cache:
         ttl_jitter: float = 0.0,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -198,6 +203,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "dev", options)
 
@@ -231,6 +239,7 @@ class Cache:
         ttl_jitter: float = 0.0,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -272,6 +281,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "local", options)
 
@@ -305,6 +317,7 @@ class Cache:
         ttl_jitter: float = 0.0,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -346,6 +359,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "minimal", options)
 
@@ -379,6 +395,7 @@ class Cache:
         ttl_jitter: float = 0.05,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
         """Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -420,6 +437,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "production", options)
 
@@ -453,6 +473,7 @@ class Cache:
         ttl_jitter: float = 0.0,
         sliding: bool = False,
         serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -494,6 +515,9 @@ class Cache:
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
         """
         return decorate(function, "test", options)
 
