@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "7d464711c866cdfc7497276abad44b62a9a2bfa857bf11b515e587d07129e543";
+pub const SPEC_HASH: &str = "8d21be92eee2ee10b769cf448d346a109f7a2cf9d901d3980dfce732ead7e910";

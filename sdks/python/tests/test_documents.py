@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IMPORT = re.compile(r"^import (\w+)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 
 EXAMPLES = [
@@ -24,6 +25,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("source", EXAMPLES)
 def test_example_runs(source: str, tmp_path: Path) -> None:
+    for module in IMPORT.findall(source):
+        pytest.importorskip(module)
     script = tmp_path / "example.py"
     script.write_text(source)
     environment = {name: value for name, value in os.environ.items() if not name.endswith("REDIS_URL")}

@@ -248,7 +248,7 @@ class Awaited(MoneySerializer):
 @pytest.mark.parametrize(
     ("choice", "why"),
     [
-        ("yaml", "must be one of 'native', 'msgpack', 'json', 'pickle' or an object with the methods"),
+        ("yaml", "must be one of 'native', 'msgpack', 'json', 'arrow', 'pickle' or an object with the methods"),
         (None, "must be one of"),
         (3, "must be one of"),
         (MoneySerializer, "it is a class; give an instance of it, MoneySerializer()"),

@@ -219,4 +219,26 @@ def _look_at_column(series: Any) -> Any:
     return None if series.dtype == sys.modules["polars"].Object else ([], int(series.estimated_size()))
 
 
-_LIBRARIES: dict[str, Callable[[type], Kind]] = {"numpy": _numpy, "pandas": _pandas, "polars": _polars}
+def _pyarrow(cls: type) -> Kind:
+    arrow = sys.modules["pyarrow"]
+    if cls.__module__ != "pyarrow.lib":
+        return None
+    if issubclass(cls, (arrow.Table, arrow.RecordBatch, arrow.Array, arrow.ChunkedArray)):
+        return _look_at_arrow, _the_same
+    return IMMUTABLE if issubclass(cls, (arrow.Schema, arrow.DataType, arrow.Field, arrow.Scalar)) else None
+
+
+def _look_at_arrow(array: Any) -> Any:
+    return [], int(array.nbytes)
+
+
+def _the_same(value: Any) -> Any:
+    return value
+
+
+_LIBRARIES: dict[str, Callable[[type], Kind]] = {
+    "numpy": _numpy,
+    "pandas": _pandas,
+    "polars": _polars,
+    "pyarrow": _pyarrow,
+}

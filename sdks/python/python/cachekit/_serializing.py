@@ -20,6 +20,7 @@ def chosen(choice: Any) -> Any:
     from cachekit import serializers
 
     return {
+        "arrow": serializers.ArrowSerializer,
         "json": serializers.OrjsonSerializer,
         "pickle": serializers.PickleSerializer,
     }[choice]()

@@ -105,7 +105,11 @@ OPTIONS: dict[str, Option] = {
     "copy": Option("copy", ("Callable",)),
     "ttl_jitter": Option("ttl_jitter", ("float",), minimum=0, maximum=0.5),
     "sliding": Option("sliding", ("bool",)),
-    "serializer": Option("serializer", ("Literal", "Serializer"), choices=("native", "msgpack", "json", "pickle")),
+    "serializer": Option(
+        "serializer",
+        ("Literal", "Serializer"),
+        choices=("native", "msgpack", "json", "arrow", "pickle"),
+    ),
     "integrity": Option("integrity", ("bool",)),
 }
 

@@ -82,7 +82,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
@@ -124,7 +124,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
@@ -160,7 +160,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
@@ -202,7 +202,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
@@ -238,7 +238,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
@@ -280,7 +280,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
@@ -316,7 +316,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
@@ -358,7 +358,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
@@ -394,7 +394,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.05,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
@@ -436,7 +436,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
@@ -472,7 +472,7 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
-        serializer: Literal["native", "msgpack", "json", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
@@ -514,7 +514,7 @@ class Cache:
                 it ends `ttl` after its last use. Default: `False`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
-                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"pickle"`.
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.

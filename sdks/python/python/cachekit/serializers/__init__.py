@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+from cachekit.serializers._arrow import ArrowSerializer
 from cachekit.serializers._json import OrjsonSerializer
 from cachekit.serializers._ours import AutoSerializer, DefaultSerializer, StandardSerializer
 from cachekit.serializers._pickle import PickleSerializer
 
 __all__ = [
+    "ArrowSerializer",
     "AutoSerializer",
     "DefaultSerializer",
     "OrjsonSerializer",
