@@ -54,7 +54,7 @@ impl Shape {
 
 type Step = Result<Shape, Box<Stop>>;
 
-/// What `value` is, and how many bytes the arrays in it hold that nobody else counts. Only for arrays, and for types that are
+/// What `value` is, and how many bytes the arrays in it hold. Only for arrays, and for types that are
 /// new to us, Python code runs.
 pub(crate) fn classify(
     value: &Bound<'_, PyAny>,

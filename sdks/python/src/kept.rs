@@ -20,7 +20,7 @@ use crate::failure::type_name;
 use crate::isolate::{self, Shape};
 use crate::serializer::{Serializer, Source};
 use crate::types::must_propagate;
-use crate::weight::weigh;
+use crate::weight::{weigh, weigh_beside_arrays};
 
 /// How a function isolates its callers, and how its values become bytes.
 pub(crate) struct Rules {
@@ -165,9 +165,9 @@ impl Storage {
             (Some(copy), _) => copy
                 .bind(py)
                 .call1((value,))
-                .and_then(|stored| Kept::around(&stored, Way::Asked, rules, 0)),
+                .and_then(|stored| Kept::around(&stored, Way::Asked, rules, None)),
             (None, Some((Shape::Rich, bytes))) => copy_rich(value.as_borrowed(), rules)
-                .and_then(|stored| Kept::around(&stored, Way::Copied, rules, bytes)),
+                .and_then(|stored| Kept::around(&stored, Way::Copied, rules, Some(bytes))),
             (None, Some((Shape::Flat, _))) => {
                 copy_flat(value.as_borrowed()).map(|stored| Self::Flat(stored.unbind()))
             }
@@ -182,19 +182,23 @@ impl Kept {
         stored: &Bound<'_, PyAny>,
         way: Way,
         rules: &Arc<Rules>,
-        bytes: u64,
+        arrays: Option<u64>,
     ) -> PyResult<Storage> {
+        let weight = match arrays {
+            Some(bytes) => weigh_beside_arrays(stored.as_borrowed()).saturating_add(bytes),
+            None => weigh(stored.as_borrowed()),
+        };
         let kept = Self {
             stored: stored.clone().unbind(),
             way,
             rules: Arc::clone(rules),
-            weight: weigh(stored.as_borrowed()).saturating_add(bytes),
+            weight,
         };
         Py::new(stored.py(), kept).map(Storage::Kept)
     }
 
     fn sealed(py: Python<'_>, bytes: &[u8], rules: &Arc<Rules>) -> PyResult<Storage> {
-        Self::around(PyBytes::new(py, bytes).as_any(), Way::Decoded, rules, 0)
+        Self::around(PyBytes::new(py, bytes).as_any(), Way::Decoded, rules, None)
     }
 
     /// How many bytes it takes, estimated.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// A type of the standard library that has an encoding of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +169,30 @@ pub(crate) fn has_cache_key(py: Python<'_>, class: *mut ffi::PyTypeObject) -> bo
         #[cfg(Py_GIL_DISABLED)]
         let _held = Bound::from_owned_ptr_or_opt(py, method);
         !method.is_null() && method != ffi::Py_None()
+    }
+}
+
+/// Whether `class` was defined in one of some packages. Runs no code of others.
+pub(crate) fn is_of_package(
+    py: Python<'_>,
+    class: *mut ffi::PyTypeObject,
+    packages: &[&str],
+) -> bool {
+    let is_one = |module: &str| {
+        let package = module.split('.').next().unwrap_or_default();
+        packages.contains(&package)
+    };
+    // SAFETY: a live type, whose name is a valid C string; as in `has_cache_key`.
+    unsafe {
+        if ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HEAPTYPE) == 0 {
+            return CStr::from_ptr((*class).tp_name).to_str().is_ok_and(is_one);
+        }
+        let module = _PyType_Lookup(class, crate::once::text!(py, "__module__").as_ptr());
+        #[cfg(Py_GIL_DISABLED)]
+        let _held = Bound::from_owned_ptr_or_opt(py, module);
+        let module = Bound::from_borrowed_ptr_or_opt(py, module);
+        let module = module.and_then(|module| module.cast_into_exact::<PyString>().ok());
+        module.is_some_and(|module| module.to_str().is_ok_and(is_one))
     }
 }
 

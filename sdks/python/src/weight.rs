@@ -3,15 +3,19 @@
 //! It bounds a cache by bytes, so it must tell a megabyte from a kilobyte, and must cost little beside the call that made
 //! the value. So at most [`NODES`] objects are looked at; of a longer container some are, and stand for the others.
 //! Classes, functions and modules weigh nothing, nor does what many others refer to: the cache does not keep those alive.
+//! What arrays and frames hold no collector sees, so their libraries are asked.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyModule, PyType};
 
-use crate::kinds::{self, Collection, Kind};
+use crate::kinds::{self, Block, Collection, Kind};
 use crate::scalar::small;
+use crate::types::is_of_package;
 
 /// Most objects that are looked at.
 const NODES: u32 = 4096;
@@ -22,22 +26,31 @@ const SAMPLE: usize = 128;
 /// Objects with more references than that belong to others.
 const SHARED: isize = 16;
 const DEPTH: u32 = 128;
+/// Packages whose objects hold what the collector does not see.
+const ARRAYS: [&str; 4] = ["numpy", "pandas", "polars", "pyarrow"];
 /// What the collector puts before an object.
 const HEAD: u64 = 16;
 
-/// An estimate of the bytes that `value` keeps in memory. Runs no Python code.
+/// An estimate of the bytes that `value` keeps in memory. Runs no Python code but that of libraries of arrays.
 #[inline(always)]
 pub(crate) fn weigh(value: Borrowed<'_, '_, PyAny>) -> u64 {
     // SAFETY: the object is borrowed during the call.
-    unsafe { scalar(value.as_ptr()) }.unwrap_or_else(|| weigh_tree(value))
+    unsafe { scalar(value.as_ptr()) }.unwrap_or_else(|| weigh_tree(value, true))
+}
+
+/// The same without what arrays and frames hold, which is known.
+pub(crate) fn weigh_beside_arrays(value: Borrowed<'_, '_, PyAny>) -> u64 {
+    weigh_tree(value, false)
 }
 
 #[inline(never)]
-fn weigh_tree(value: Borrowed<'_, '_, PyAny>) -> u64 {
+fn weigh_tree(value: Borrowed<'_, '_, PyAny>, arrays: bool) -> u64 {
     let mut scale = Scale {
         py: value.py(),
         left: NODES,
         met: HashSet::new(),
+        arrays,
+        ordinary: std::ptr::null_mut(),
     };
     // SAFETY: the object is borrowed during the call.
     unsafe { scale.object(value.as_ptr(), 0) }
@@ -72,6 +85,10 @@ struct Scale<'py> {
     py: Python<'py>,
     left: u32,
     met: HashSet<usize>,
+    /// Whether arrays and frames are asked what they hold.
+    arrays: bool,
+    /// The type that was last found to be of none of their libraries.
+    ordinary: *mut ffi::PyTypeObject,
 }
 
 impl Scale<'_> {
@@ -109,14 +126,47 @@ impl Scale<'_> {
             } else if ffi::PyAnySet_CheckExact(object) != 0 {
                 let items = length(ffi::PySet_Size(object));
                 216 + table(items, 16) + self.iterated(object, items, depth)
-            } else if let Some(kind) = kinds::find(class)
-                && let Kind::Collection(collection) = *kind
-            {
-                self.collection(object, collection, depth)
             } else {
-                self.other(object, depth)
+                match self.kind(class).as_deref() {
+                    Some(Kind::Collection(collection)) => {
+                        self.collection(object, *collection, depth)
+                    }
+                    Some(Kind::Block(block)) => self
+                        .block(object, block)
+                        .unwrap_or_else(|| self.other(object, depth)),
+                    _ => self.other(object, depth),
+                }
             }
         }
+    }
+
+    /// What is known of a type, or can be asked because it is one of a library of arrays.
+    unsafe fn kind(&mut self, class: *mut ffi::PyTypeObject) -> Option<Arc<Kind>> {
+        let known = kinds::find(class);
+        if known.is_some() || class == self.ordinary {
+            return known;
+        }
+        // SAFETY: a live type.
+        let class = unsafe { Bound::from_borrowed_ptr(self.py, class.cast()) };
+        let class = class.cast_into::<PyType>().ok()?;
+        if is_of_package(self.py, class.as_type_ptr(), &ARRAYS) {
+            let learnt = kinds::learn(&class);
+            quiet(self.py, learnt)?;
+            return kinds::find(class.as_type_ptr());
+        }
+        self.ordinary = class.as_type_ptr();
+        None
+    }
+
+    /// What an array or a frame says that it holds.
+    unsafe fn block(&self, object: *mut ffi::PyObject, block: &Block) -> Option<u64> {
+        if !self.arrays {
+            return Some(0);
+        }
+        // SAFETY: a live object.
+        let object = unsafe { Bound::from_borrowed_ptr(self.py, object) };
+        let (_, bytes) = quiet(self.py, block.look(&object))??;
+        Some(HEAD.saturating_add(bytes))
     }
 
     /// Items that can be reached by their index: those that stand for the others are spread evenly.
@@ -232,6 +282,18 @@ impl Scale<'_> {
         }
         sum
     }
+}
+
+/// The result, without an exception. An interruption comes again at the next moment that it may.
+fn quiet<T>(py: Python<'_>, result: PyResult<T>) -> Option<T> {
+    result
+        .map_err(|error| {
+            if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+                // SAFETY: attached.
+                unsafe { ffi::PyErr_SetInterrupt() };
+            }
+        })
+        .ok()
 }
 
 fn length(size: ffi::Py_ssize_t) -> usize {

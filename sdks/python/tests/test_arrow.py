@@ -345,7 +345,52 @@ def test_nothing_is_imported_that_nobody_needs() -> None:
     assert out == "[]\n[]\n"
 
 
-def test_tables_are_shared_and_weighed(redis: RedisServer) -> None:
+def frame() -> Any:
+    return pd.DataFrame({"n": range(100_000), "s": [f"name {n}" for n in range(100_000)]})
+
+
+HOLDERS: dict[str, tuple[Callable[[], Any], int]] = {
+    "array": (lambda: np.arange(100_000), 800_000),
+    "view": (lambda: np.arange(200_000)[:100_000], 800_000),
+    "objects": (lambda: np.array([f"name {n:05}" for n in range(10_000)], dtype=object), 670_000),
+    "pandas": (frame, int(frame().memory_usage(deep=True).sum())),
+    "pandas series": (lambda: frame()["n"], 800_000),
+    "polars": (lambda: pl.from_pandas(frame()), 1_790_000),
+    "polars series": (lambda: pl.Series(range(100_000)), 800_000),
+    "table": (lambda: pa.table({"n": range(100_000)}), 800_000),
+    "arrow array": (lambda: pa.array(range(100_000)), 800_000),
+}
+
+
+@pytest.mark.parametrize("isolation", ["shared", "copy", "sealed"])
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_arrays_and_frames_hold_counts(isolation: Any, holder: str, inside: bool) -> None:
+    make, size = HOLDERS[holder]
+
+    @cache(backend=None, isolation=isolation, serializer="pickle")
+    def function() -> Any:
+        return {"inside": [make(), 1]} if inside else make()
+
+    function()
+    function()
+    assert function.cache_info().l1_hits == 1
+    held = function.cache_info().currbytes
+    # Bytes take less than objects.
+    assert (0.1 if isolation == "sealed" else 0.9) * size < held < 1.5 * size, (held, size)
+
+
+def test_frames_make_room_by_what_they_hold() -> None:
+    @cache.minimal(backend=None, max_bytes=3_000_000)
+    def function(number: int) -> Any:
+        return pl.DataFrame({"n": np.arange(100_000)})
+
+    for number in range(20):
+        function(number)
+    assert function.cache_info().currsize in (2, 3)
+
+
+def test_tables_are_shared_and_weighed() -> None:
     table = pa.table({"a": np.arange(100_000)})
 
     @cache(backend=None)

@@ -119,7 +119,7 @@ def _remembers(bases: tuple[type, ...], slots: list[str], fields: Iterable[str])
 
 
 # Of the libraries: a look at one object gives the objects in it, which must be immutable since a copy shares them, and
-# how many bytes it holds that nobody else counts; or nothing, if it has a part that cannot be seen.
+# how many bytes it holds; or nothing, if it has a part that cannot be seen.
 
 
 def _method(cls: Any, name: str) -> Callable[[Any], Any]:
@@ -137,11 +137,11 @@ def _numpy(cls: type) -> Kind:
 
 def _look_at_array(array: Any) -> Any:
     if not array.dtype.hasobject:
-        return [], 0
+        return [], array.nbytes
     if array.dtype.kind != "O":
         return None
     parts = array.ravel().tolist()
-    return parts, sum(map(sys.getsizeof, parts))
+    return parts, array.nbytes + sum(map(sys.getsizeof, parts))
 
 
 def _pandas(cls: type) -> Kind:
