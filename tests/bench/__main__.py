@@ -73,7 +73,7 @@ def _answer(given: argparse.Namespace) -> Any:
     if given.command == "value":
         return values.run(given.name, given.rounds, given.seconds)
     if given.command == "value-threads":
-        return values.threads(given.rounds, 2 if given.quick else 20)
+        return values.threads(given.rounds, given.quick)
     if given.command == "threads":
         return threads.run(given.rounds, given.seconds * 20)
     if given.command == "memory":

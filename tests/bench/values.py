@@ -222,7 +222,7 @@ def _beside(count: int) -> list[float]:
         other.join()
 
 
-def threads(rounds: int, count: int = 20) -> dict[str, Any]:
+def threads(rounds: int, quick: bool) -> dict[str, Any]:
     """What two threads do at once, and what one does beside another that computes."""
     _rate(2, 2)
     gc.collect()
@@ -230,11 +230,14 @@ def threads(rounds: int, count: int = 20) -> dict[str, Any]:
     rates: dict[int, list[float]] = {1: [], 2: []}
     alone: list[float] = []
     beside: list[float] = []
+    turns, count = (1, 40) if quick else (20, 400)
     for _ in range(rounds):
-        for number, found in rates.items():
-            found.append(_rate(number, count))
-        alone += _each(count * 20)
-        beside += _beside(count * 20)
+        # Short turns, and many of them: in some nobody else wants the other core.
+        for _ in range(turns):
+            for number, found in rates.items():
+                found.append(_rate(number, 3))
+        alone += _each(count)
+        beside += _beside(count)
     gc.enable()
     one, two = [(max(found), median(found)) for found in rates.values()]
     return {
