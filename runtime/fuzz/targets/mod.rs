@@ -4,6 +4,7 @@
 //! length. Both take this file as it is, so that what was found at length is tested from then on by its bytes alone.
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each program that cargo-fuzz builds runs one of them"
 )]
 
