@@ -230,7 +230,7 @@ def threads(rounds: int, quick: bool) -> dict[str, Any]:
     rates: dict[int, list[float]] = {1: [], 2: []}
     alone: list[float] = []
     beside: list[float] = []
-    turns, count = (1, 40) if quick else (20, 400)
+    turns, count = (1, 40) if quick else (40, 400)
     for _ in range(rounds):
         # Short turns, and many of them: in some nobody else wants the other core.
         for _ in range(turns):
