@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     value = commands.add_parser("value", help="one row of values in this process")
     value.add_argument("name")
     _timing(value)
+    commands.add_parser("value-overheads", help="bytes of an entry beside its value")
     _timing(commands.add_parser("value-threads", help="what threads do with values at once"))
     _timing(commands.add_parser("threads", help="hits a second of one thread and of two"))
     memory = commands.add_parser("memory", help="bytes an entry of one peer")
@@ -72,6 +73,8 @@ def _answer(given: argparse.Namespace) -> Any:
         return compare.run(given.name, given.rounds, given.seconds, given.published, given.quick)
     if given.command == "value":
         return values.run(given.name, given.rounds, given.seconds)
+    if given.command == "value-overheads":
+        return values.overheads()
     if given.command == "value-threads":
         return values.threads(given.rounds, given.quick)
     if given.command == "threads":

@@ -142,6 +142,8 @@ def run_values(plan: Plan, out: Path) -> None:
             works[name] = _work(name, plan)
             _say(name, since)
         result["works"] = works
+        if plan.wants("overheads"):
+            result["overheads"] = _bench(sys.executable, "value-overheads")
         if plan.wants("threads"):
             result["threads"] = _bench(sys.executable, "value-threads", *plan.options())
             _say("threads", since)

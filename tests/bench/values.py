@@ -53,6 +53,8 @@ HUNDRED = orders(730)
 MEGABYTE = 1 << 20
 NOISE = random.Random(4711).randbytes(MEGABYTE)
 TEXT = " ".join(random.Random(4711).choices([f"word{n}" for n in range(2000)], k=MEGABYTE // 8)).encode()
+OVERHEAD = {"plain": 40, "sealed": 96}
+"""By format, how many bytes an entry takes beside its value, at most."""
 OVERLAP = 1.7
 """How much more two threads do than one, at least."""
 BESIDE = 2.0
@@ -167,6 +169,18 @@ def run(name: str, rounds: int, seconds: float) -> dict[str, Any]:
             failed[contender] = "not installed"
     failed.update(interleave(found, rounds, seconds))
     return {"measured": measured(found), "failed": failed}
+
+
+def overheads() -> dict[str, int]:
+    """By format, how many bytes the entry of a small dict takes beside it."""
+    from cachekit import _native
+
+    payload = _native._encode({"x": 5})
+    # A value that took 1.5 ms just now and lives for an hour, of a function that was never cleared.
+    head = (time.time_ns() // 1_000_000, 3_600_000, False, 1500, [])
+    return {
+        name: len(_native._Entries(name, keys=[bytes(32)]).wrap(b"", head, payload)) - len(payload) for name in OVERHEAD
+    }
 
 
 def _store(count: int, barrier: threading.Barrier, spans: list[tuple[int, int]], value: bytes) -> None:

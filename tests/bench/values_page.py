@@ -42,6 +42,12 @@ def judge(result: Result) -> Iterator[Judgement]:
         yield Judgement(
             work.title, work.reference, most, ratio(least), ratio(found["ratio_of_medians"]), least <= work.goal
         )
+    for name, most in values.OVERHEAD.items():
+        bytes_ = result.get("overheads", {}).get(name)
+        yield Judgement(
+            f'an entry of {{"x": 5}} beside the value, {name}', "", f"≤ {most} bytes",
+            "not measured" if bytes_ is None else f"{bytes_} bytes", "", None if bytes_ is None else bytes_ <= most,
+        )  # fmt: skip
     threads = result.get("threads")
     if threads is None:
         return
