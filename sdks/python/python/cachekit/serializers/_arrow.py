@@ -46,7 +46,8 @@ class ArrowSerializer(Ours):
     ) -> None:
         _check("return_format", return_format, ("arrow", "pandas", "polars"))
         _check("compression", compression, ("lz4", "zstd"))
-        _library("pyarrow")
+        if not hasattr(_library("pyarrow"), "string_view"):
+            raise ImportError("it needs pyarrow 18 or later: pip install 'cachekit[arrow]'")
         if return_format in ("pandas", "polars"):
             _library(return_format)
         self.return_format = return_format
@@ -67,10 +68,10 @@ class ArrowSerializer(Ours):
 
         def write(sink: Any) -> None:
             with arrow.ipc.new_stream(sink, table.schema, options=options) as writer:
-                if table.num_rows:
+                if table.num_rows or any(column.num_chunks != 1 for column in table.columns):
                     writer.write_table(table)
                 else:
-                    # A table without rows is written as nothing, and with it what its categories are.
+                    # As a table without rows it would be written as nothing, and so would what its categories are.
                     writer.write_batch(_empty(table))
 
         if self.compression is not None:
@@ -139,14 +140,13 @@ def _table_of(value: Any) -> tuple[str, Any, dict[str, Any]]:
 
 def _empty(table: Any) -> Any:
     arrow = sys.modules["pyarrow"]
-    columns = [column.chunk(0) if column.num_chunks else column.combine_chunks() for column in table.columns]
-    return arrow.RecordBatch.from_arrays(columns, schema=table.schema)
+    return arrow.RecordBatch.from_arrays([column.chunk(0) for column in table.columns], schema=table.schema)
 
 
 def _of_polars(frame: Any) -> Any:
     polars = sys.modules["polars"]
     table = frame.to_arrow(compat_level=polars.CompatLevel.newest())
-    if polars.from_arrow(table.slice(0, 0)).schema != frame.schema:
+    if polars.from_arrow(table.slice(0, 1)).schema != frame.schema:
         raise TypeError("it has a column of a type that Arrow gives back as another")
     return table
 
