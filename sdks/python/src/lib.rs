@@ -184,6 +184,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(advance_clock, module)?,
         wrap_pyfunction!(serializer::serialize, module)?,
         wrap_pyfunction!(serializer::deserialize, module)?,
+        wrap_pyfunction!(serializer::is_ascii, module)?,
         wrap_pyfunction!(tiers::backends_changed, module)?,
         wrap_pyfunction!(registry::caches, module)?,
         wrap_pyfunction!(registry::clear_all, module)?,

@@ -302,6 +302,36 @@ pub(crate) fn deserialize<'py>(
     value.map_err(|failure| failure.raised(py))
 }
 
+/// Whether text in Arrow's views, of sixteen bytes each, lies within `data`, and it and `data` are ASCII.
+#[pyfunction]
+pub(crate) fn is_ascii(
+    views: Option<&Bound<'_, PyAny>>,
+    data: Vec<Bound<'_, PyAny>>,
+) -> PyResult<bool> {
+    let data = data.iter().map(View::of).collect::<PyResult<Vec<_>>>()?;
+    let views = views.map(View::of).transpose()?;
+    let views = views.as_ref().map_or(&[][..], View::bytes);
+    let (views, rest) = views.as_chunks::<16>();
+    Ok(rest.is_empty()
+        && data.iter().all(|data| data.bytes().is_ascii())
+        && views.iter().all(|view| lies_within(view, &data)))
+}
+
+/// Text of up to twelve bytes lies in the view itself: length, text. Any other has its length, its first four bytes, which
+/// data, and where in it.
+fn lies_within(view: &[u8; 16], data: &[View]) -> bool {
+    let [length, _, index, offset] = [0, 4, 8, 12].map(|at| {
+        u32::from_ne_bytes([view[at], view[at + 1], view[at + 2], view[at + 3]]) as usize
+    });
+    if length <= 12 {
+        return view.is_ascii();
+    }
+    let text = data
+        .get(index)
+        .and_then(|data| data.bytes().get(offset..)?.get(..length));
+    text.is_some_and(|text| text.starts_with(&view[4..8]))
+}
+
 /// Makes the type with the module: made later, it could be half made in a forked child.
 pub(crate) fn register(py: Python<'_>) {
     py.get_type::<Stored>();

@@ -296,6 +296,20 @@ def test_offsets_are_not_believed() -> None:
         serializer.deserialize(serializer.serialize(pa.table({"s": ["abcdefgh"]})).replace(b"abcdefgh", b"abc\xffefgh"))
 
 
+def test_text_beyond_ascii_is_looked_at_by_arrow() -> None:
+    for text in (["é"], ["a", "€" * 20], ["x" * 13, "é"], ["x" * 20 + "é"], [None, "é"], ["a", None], []):
+        for kind in (pa.string(), pa.large_string(), pa.string_view()):
+            table = pa.table({"s": pa.chunked_array([pa.array(text, kind), pa.array(["tail"], kind)])})
+            assert around(table).equals(table)
+    serializer = ArrowSerializer()
+    data = serializer.serialize(pa.table({"s": pa.array(["x" * 20, "y" * 20], pa.string_view())}))
+    # The beginning of a text stands in its view too, and must be the same.
+    for wrong in (data.replace(b"x" * 20, b"x" * 8 + b"\xff" + b"x" * 11), data.replace(b"x" * 20, b"z" + b"x" * 19)):
+        assert wrong != data
+        with pytest.raises(EnvelopeError):
+            serializer.deserialize(wrong)
+
+
 def test_a_native_entry_is_none(redis: RedisServer) -> None:
     options: dict[str, Any] = {"namespace": "two", "backend": redis.unix_url, "l1": False}
 

@@ -236,7 +236,8 @@ def _labels_of(details: dict[str, Any]) -> Any:
         return sys.modules["pandas"].Index(details["labels"], name=details["names"][0], dtype=object)
     if "stream" not in details:
         return _index_of([], details)
-    arrow = sys.modules["pyarrow"]
-    table = arrow.ipc.open_stream(details["stream"]).read_all()
-    table.validate(full=True)
+    from cachekit.serializers._arrow import validate
+
+    table = sys.modules["pyarrow"].ipc.open_stream(details["stream"]).read_all()
+    validate(table)
     return _index_of(table.columns, details)
