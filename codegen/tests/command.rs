@@ -270,7 +270,7 @@ fn a_release_turns_values_into_promises() {
         "buckets cachekit_load_duration_seconds 0.0001 0.001 0.01 0.1 0.5 1 5 30",
         "class BackendTimeoutError BackendError CacheKitError Exception TimeoutError",
         "metric cachekit_loads_total counter",
-        "label cachekit_lookups_total outcome error hit miss",
+        "label cachekit_lookups_total outcome error hit miss tampered",
         "error remote_timeout BackendTimeoutError",
     ] {
         assert!(

@@ -486,7 +486,7 @@ fn words_end_no_docstring_no_cell_and_no_tag() {
 
     let script = "import ast, sys\nfor node in ast.walk(ast.parse(sys.stdin.read())):\n    \
                   if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant): print(node.value.value)\n";
-    for (name, times) in [("exceptions", 1), ("options", 1), ("presets", 7)] {
+    for (name, times) in [("exceptions", 1), ("options", 1), ("presets", 8)] {
         let text = &files[&format!("sdks/python/python/cachekit/{name}.py")];
         let mut python = Command::new("python3")
             .args(["-W", "error", "-c", script])
@@ -546,7 +546,7 @@ fn none_is_legal_where_it_means_something() {
     let path = "spec/schema/cachekit/spec/v1/preset.proto";
     let text = sources.text(path).expect("it is part of the spec").replace(
         "  // How much is measured.\n",
-        "  // How often.\n  optional uint64 tries = 30 [(option) = { decided_by: DECIDER_CALLER none: \"no end\" }];\n  \
+        "  // How often.\n  optional uint64 tries = 130 [(option) = { decided_by: DECIDER_CALLER none: \"no end\" }];\n  \
          // How much is measured.\n",
     );
     sources.insert(path, &text);
@@ -570,8 +570,8 @@ fn no_check_is_always_true() {
     let path = "spec/schema/cachekit/spec/v1/preset.proto";
     let text = sources.text(path).expect("it is part of the spec").replace(
         "  // How much is measured.\n",
-        "  // How often.\n  optional uint64 tries = 30 [(option) = { decided_by: DECIDER_CALLER min: 0 }];\n  \
-         // How often more.\n  optional uint64 more = 31 [(option) = { decided_by: DECIDER_CALLER min: 1 }];\n  \
+        "  // How often.\n  optional uint64 tries = 130 [(option) = { decided_by: DECIDER_CALLER min: 0 }];\n  \
+         // How often more.\n  optional uint64 more = 131 [(option) = { decided_by: DECIDER_CALLER min: 1 }];\n  \
          // How much is measured.\n",
     );
     sources.insert(path, &text);

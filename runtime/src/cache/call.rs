@@ -219,6 +219,7 @@ where
                 self.begin(Some(lead), None, caller);
                 None
             }
+            Found::Refused(error) => Some(Err(Failure::Refused(error))),
             Found::Interrupted(error) => Some(Err(Failure::Interrupted(error))),
         })
     }

@@ -10,13 +10,14 @@ use bytes::Bytes;
 
 use super::Shared;
 use super::lifetimes::Lifetimes;
+use super::names::Names;
 use super::parts::{Codec, LoadError, Local, aside};
 use crate::driver::Driver;
 use crate::envelope::{Meta, Name};
 use crate::error::{Error, ErrorCode, ErrorKind, Result};
 use crate::generated::config::Options;
 use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
-use crate::key::{Identity, KeyHash, Tenant};
+use crate::key::{KeyHash, Tenant};
 use crate::layer::{self, Stack};
 use crate::remote::{Deadline, Remote};
 
@@ -24,8 +25,7 @@ use crate::remote::{Deadline, Remote};
 pub(super) struct Far<R, D> {
     remote: Stack<Arc<R>, D>,
     clock: D,
-    identity: Identity,
-    generation_name: Vec<u8>,
+    names: Names,
     timeout: Duration,
     lifetimes: Lifetimes,
     sliding: bool,
@@ -42,6 +42,8 @@ pub(super) enum Found<V> {
     Miss { generation: u64 },
     /// The remote tier failed, so nothing is to be written either.
     Failed,
+    /// Somebody put other bytes in its place, and the caller is to be told.
+    Refused(Error),
     /// The caller was interrupted.
     Interrupted(Error),
 }
@@ -49,7 +51,7 @@ pub(super) enum Found<V> {
 impl<R: Remote, D: Driver + Clone> Far<R, D> {
     pub(super) fn new(
         remote: Arc<R>,
-        identity: &Identity,
+        names: Names,
         options: &Options,
         metrics: &'static Metrics,
         driver: D,
@@ -57,8 +59,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         Self {
             remote: layer::stack(remote, options, metrics, driver.clone()),
             clock: driver,
-            generation_name: identity.generation_name(),
-            identity: identity.clone(),
+            names,
             timeout: options.remote_timeout,
             lifetimes: Lifetimes::new(options),
             sliding: options.sliding,
@@ -81,16 +82,18 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         hash: &KeyHash,
         tenant: &Tenant,
     ) -> Found<L::Value> {
-        let name = self.identity.entry_name(hash);
+        let names = self.names.entry(hash);
+        let generations = self.names.generation();
+        let asked: Vec<&[u8]> = names
+            .iter()
+            .chain(&generations)
+            .map(Vec::as_slice)
+            .collect();
         let reply = self
             .remote
-            .get(
-                &[&name, &self.generation_name],
-                self.renewal(hash),
-                self.deadline(),
-            )
+            .get(&asked, self.renewal(hash), self.deadline())
             .await;
-        let (stored, generation) = match reply.and_then(Self::split) {
+        let (stored, generation) = match reply.and_then(|reply| split(reply, names.len())) {
             Ok(split) => split,
             Err(error) => {
                 shared.count(Tier::L2, LookupOutcome::Error);
@@ -98,10 +101,10 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             }
         };
         let opened = match stored {
-            Some(stored) => {
+            Some((at, stored, generation)) => {
                 let name = Name {
                     tenant: tenant.as_str(),
-                    key: &name,
+                    key: &names[at],
                 };
                 self.open(shared, hash, name, stored, generation)
             }
@@ -114,6 +117,14 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             }
             Ok(None) => {
                 shared.count(Tier::L2, LookupOutcome::Miss);
+                Found::Miss { generation }
+            }
+            Err(error) if shared.pipeline.is_tampering(&error) => {
+                shared.count(Tier::L2, LookupOutcome::Tampered);
+                shared.notice.tampered(&error);
+                if shared.options.fail_closed {
+                    return Found::Refused(tampered(error));
+                }
                 Found::Miss { generation }
             }
             Err(error) => {
@@ -136,19 +147,9 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
 
     /// The generation that entries must carry.
     pub(super) async fn generation(&self) -> Result<u64> {
-        let mut reply = self
-            .remote
-            .get(&[&self.generation_name], None, self.deadline())
-            .await?;
+        let names = self.names.generation();
+        let mut reply = self.remote.get(&[&names[0]], None, self.deadline()).await?;
         parse_generation(reply.pop().flatten())
-    }
-
-    fn split(reply: Vec<Option<Bytes>>) -> Result<(Option<Bytes>, u64)> {
-        let [stored, generation] = <[_; 2]>::try_from(reply).map_err(|reply| {
-            Error::new(ErrorCode::Internal)
-                .with("reason", format_args!("{} values for 2 keys", reply.len()))
-        })?;
-        Ok((stored, parse_generation(generation)?))
     }
 
     fn open<L: Local, C: Codec<L::Value>, E>(
@@ -208,7 +209,7 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         let payload = shared.codec.encode(value)?;
         let name = Name {
             tenant: tenant.as_str(),
-            key: &self.identity.entry_name(hash),
+            key: &self.names.entry(hash)[0],
         };
         let (pipeline, effort) = (&shared.pipeline, payload.len() as u64);
         aside(&shared.codec, effort, || {
@@ -217,25 +218,68 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
     }
 
     pub(super) async fn store(&self, hash: &KeyHash, entry: Bytes) -> Result<()> {
-        let name = self.identity.entry_name(hash);
+        let names = self.names.entry(hash);
+        if let [_, before @ ..] = names.as_slice()
+            && !before.is_empty()
+        {
+            // What is under an older name must not come back when this is gone.
+            self.remove_names(before).await?;
+        }
         self.remote
-            .set(&name, entry, self.lifetimes.of(hash), self.deadline())
+            .set(&names[0], entry, self.lifetimes.of(hash), self.deadline())
             .await
     }
 
     pub(super) async fn remove(&self, hash: &KeyHash) -> Result<bool> {
-        let name = self.identity.entry_name(hash);
-        Ok(self.remote.remove(&[&name], self.deadline()).await? > 0)
+        Ok(self.remove_names(&self.names.entry(hash)).await? > 0)
+    }
+
+    async fn remove_names(&self, names: &[Vec<u8>]) -> Result<u64> {
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        self.remote.remove(&names, self.deadline()).await
     }
 
     /// Begins a new generation.
     pub(super) async fn clear(&self, random: u64) -> Result<()> {
         // Zero is what an absent generation means.
         let generation = Bytes::from(random.max(1).to_string());
-        self.remote
-            .set(&self.generation_name, generation, None, self.deadline())
-            .await
+        for name in self.names.generation() {
+            self.remote
+                .set(&name, generation.clone(), None, self.deadline())
+                .await?;
+        }
+        Ok(())
     }
+}
+
+/// An entry, under which of its names it was found, and the generation that it must carry.
+type Stored = (usize, Bytes, u64);
+
+/// The first entry of a reply about so many names and their generations, and the generation to write under.
+fn split(reply: Vec<Option<Bytes>>, names: usize) -> Result<(Option<Stored>, u64)> {
+    if reply.len() != 2 * names {
+        let reason = format!("{} values for {} keys", reply.len(), 2 * names);
+        return Err(Error::new(ErrorCode::Internal).with("reason", reason));
+    }
+    let mut entries = reply;
+    let generations = entries.split_off(names);
+    let generations: Vec<_> = generations
+        .into_iter()
+        .map(parse_generation)
+        .collect::<Result<_>>()?;
+    let mut found = entries.into_iter().zip(&generations).enumerate();
+    let stored = found.find_map(|(at, (entry, generation))| Some((at, entry?, *generation)));
+    Ok((stored, generations[0]))
+}
+
+/// The error for whoever is to be told, whatever gave it away.
+fn tampered(error: Error) -> Error {
+    if error.code() == ErrorCode::EnvelopeTampered {
+        return error;
+    }
+    Error::new(ErrorCode::EnvelopeTampered)
+        .with("reason", &error)
+        .with_source(error)
 }
 
 fn failed<V>(error: Error) -> Found<V> {

@@ -7,6 +7,7 @@
 mod call;
 mod far;
 mod lifetimes;
+mod names;
 mod parts;
 mod unjoined;
 
@@ -20,6 +21,7 @@ pub use self::call::Call;
 use self::call::{Change, both, write};
 use self::far::Far;
 pub use self::lifetimes::Lifetimes;
+use self::names::Names;
 pub use self::parts::{
     Codec, Failure, LoadError, Local, Lookup, MessagePack, Notice, Reported, Served, Source,
     Unnoticed, Usage, aside,
@@ -33,6 +35,7 @@ use crate::flight::{Flight, Lead};
 use crate::generated::config::{Monitoring, Options};
 use crate::generated::metrics::{LookupOutcome, Metrics, Tier};
 use crate::key::{Identity, KeyHash};
+use crate::keyring::Keyring;
 use crate::metrics;
 use crate::remote::Remote;
 
@@ -58,6 +61,7 @@ struct Shared<L: Local, C, E> {
     flight: Arc<Flight<L::Value, E>>,
     identity: Identity,
     pipeline: Pipeline,
+    names_hidden_under: Option<Arc<Keyring>>,
     options: Options,
     lifetimes: Lifetimes,
     metrics: &'static Metrics,
@@ -71,6 +75,7 @@ pub struct Builder {
     options: Options,
     metrics: Option<&'static Metrics>,
     notice: Box<dyn Notice>,
+    keyring: Option<Arc<Keyring>>,
 }
 
 impl Builder {
@@ -81,7 +86,15 @@ impl Builder {
             options,
             metrics: None,
             notice: Box::new(Unnoticed),
+            keyring: None,
         }
+    }
+
+    /// Seals entries, and hides their names, under keys of `keyring`.
+    #[must_use]
+    pub fn keyring(mut self, keyring: Arc<Keyring>) -> Self {
+        self.keyring = Some(keyring);
+        self
     }
 
     /// Counts in `metrics` instead of the process's own.
@@ -128,9 +141,32 @@ impl Builder {
                     "what never expires cannot be renewed; give it a ttl",
                 ));
         }
+        let mut pipeline = Pipeline::new(&self.options, codec.serializer())?;
+        if let Some(keyring) = &self.keyring {
+            pipeline = pipeline.with_keyring(Arc::clone(keyring));
+        }
+        if pipeline.is_sealed() {
+            pipeline.keyring()?;
+            if self.options.l1 && !local.is_sealed() {
+                return Err(Error::new(ErrorCode::OptionInvalid)
+                    .with("option", "l1")
+                    .with("value", true)
+                    .with(
+                        "reason",
+                        "sealed entries are not to be kept as they are in this process; turn it off, or give a tier that seals",
+                    ));
+            }
+        }
+        let names_hidden_under = if self.options.hide_keys {
+            let missing = || Error::new(ErrorCode::KeyMissing).with("what", "hide_keys");
+            Some(self.keyring.ok_or_else(missing)?)
+        } else {
+            None
+        };
         let shared = Arc::new(Shared {
             local,
-            pipeline: Pipeline::new(&self.options, codec.serializer())?,
+            pipeline,
+            names_hidden_under,
             codec,
             flight: Flight::new(),
             identity: self.identity,
@@ -177,7 +213,7 @@ where
         let far = used.map(|remote| {
             Far::new(
                 remote,
-                &shared.identity,
+                shared.names(),
                 &shared.options,
                 shared.metrics,
                 driver.clone(),
@@ -245,7 +281,7 @@ where
                         from: Source::L2,
                     })
                 }
-                far::Found::Interrupted(error) => return Err(error),
+                far::Found::Interrupted(error) | far::Found::Refused(error) => return Err(error),
                 far::Found::Miss { .. } | far::Found::Failed => None,
             };
             Ok(value)
@@ -406,6 +442,11 @@ impl<L: Local, C, E, R, D> Cache<L, C, E, R, D> {
         &self.bound.shared.identity
     }
 
+    /// The name under which a remote keeps the entry of `hash`.
+    pub fn entry_name(&self, hash: &KeyHash) -> Vec<u8> {
+        self.bound.shared.names().entry(hash).swap_remove(0)
+    }
+
     /// The tier in this process.
     pub fn local(&self) -> &L {
         &self.bound.shared.local
@@ -446,6 +487,10 @@ impl<L: Local, C, E, R, D> fmt::Debug for Cache<L, C, E, R, D> {
 }
 
 impl<L: Local, C, E> Shared<L, C, E> {
+    fn names(&self) -> Names {
+        Names::new(self.identity.clone(), self.names_hidden_under.clone())
+    }
+
     fn look(&self, key: &L::Key) -> Option<L::Value> {
         if self.options.l1 {
             self.local.get(key)

@@ -39,6 +39,11 @@ pub trait Local: Send + Sync + 'static {
     /// Removes everything.
     fn clear(&self);
 
+    /// Whether what it holds is sealed, keys included. A cache of sealed entries has no other.
+    fn is_sealed(&self) -> bool {
+        false
+    }
+
     /// What the tier holds now, for the gauges; nothing if somebody else reports it.
     fn usage(&self) -> Usage {
         Usage::default()
@@ -198,10 +203,14 @@ impl LoadError for Error {
     }
 }
 
-/// Hears of values that cannot be stored in the remote tier, which is no reason for a call to fail unless it says so.
+/// Hears of values that cannot be stored in the remote tier, which is no reason for a call to fail unless it says so, and of entries
+/// that others changed.
 pub trait Notice: Send + Sync + 'static {
     /// `error` is why: `value_unsupported` or `value_too_large`. An error that comes back fails the call.
     fn unstorable(&self, error: Error) -> Result<()>;
+
+    /// Bytes that nobody here sealed stood in the place of an entry.
+    fn tampered(&self, _error: &Error) {}
 }
 
 /// Takes no notice.
@@ -289,7 +298,7 @@ pub enum Failure<E> {
         /// Whether this caller made that load; if not, the error belongs to another one too.
         leader: bool,
     },
-    /// A [`Notice`] wants no value that cannot be stored.
+    /// A [`Notice`] wants no value that cannot be stored, or somebody put other bytes in the place of an entry.
     Refused(Error),
     /// The caller was interrupted during a remote operation.
     Interrupted(Error),

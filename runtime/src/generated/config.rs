@@ -105,6 +105,16 @@ pub struct Options {
     ///
     /// Default: false.
     pub sliding: bool,
+    /// Whether an entry that others have put there or changed raises `TamperedError` instead of being a miss. Only
+    /// sealed entries tell.
+    ///
+    /// Default: false.
+    pub fail_closed: bool,
+    /// Whether the names of entries in the remote tier are hidden: they then show neither the function nor, to whoever
+    /// guesses arguments, that they were guessed. Takes a master key.
+    ///
+    /// Default: false.
+    pub hide_keys: bool,
 }
 
 /// An option whose value is outside its range.

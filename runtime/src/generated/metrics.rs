@@ -56,13 +56,16 @@ pub enum LookupOutcome {
     Miss,
     /// The tier failed, or its entry did not open; served as a miss.
     Error,
+    /// Bytes that nobody here sealed stood in the entry's place; served as a miss, or raised with `fail_closed`.
+    Tampered,
 }
 
 impl LookupOutcome {
-    const ALL: [(Self, &'static str); 3] = [
+    const ALL: [(Self, &'static str); 4] = [
         (Self::Hit, "hit"),
         (Self::Miss, "miss"),
         (Self::Error, "error"),
+        (Self::Tampered, "tampered"),
     ];
 }
 
@@ -266,7 +269,7 @@ impl Loads {
 /// asked.
 #[derive(Debug)]
 pub struct Lookups {
-    series: [[IntCounter; 3]; 2],
+    series: [[IntCounter; 4]; 2],
 }
 
 impl Lookups {

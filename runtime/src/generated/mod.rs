@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "8d21be92eee2ee10b769cf448d346a109f7a2cf9d901d3980dfce732ead7e910";
+pub const SPEC_HASH: &str = "d6fb0d7e58219ea6abb40702cfc34a516dbf4560d5d324618f2033b6908312bc";

@@ -25,6 +25,8 @@ pub const DEFAULT: Options = Options {
     monitoring: Monitoring::Full,
     ttl_jitter: 0.0,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// A developer's machine: short lifetime, what cannot be cached raises.
@@ -46,6 +48,8 @@ pub const DEV: Options = Options {
     monitoring: Monitoring::Full,
     ttl_jitter: 0.0,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// In this process only: 256 entries, shared values, no remote tier.
@@ -67,6 +71,8 @@ pub const LOCAL: Options = Options {
     monitoring: Monitoring::Counters,
     ttl_jitter: 0.0,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// Speed over every safeguard: shared values, no checksum, counters only.
@@ -88,6 +94,8 @@ pub const MINIMAL: Options = Options {
     monitoring: Monitoring::Counters,
     ttl_jitter: 0.0,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -109,6 +117,31 @@ pub const PRODUCTION: Options = Options {
     monitoring: Monitoring::Full,
     ttl_jitter: 0.05,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
+};
+
+/// Personal and secret data: sealed in every tier, keys of entries included; takes a master key.
+pub const SECURE: Options = Options {
+    ttl: Some(Duration::from_mins(10)),
+    namespace: None,
+    version: None,
+    backend: None,
+    l1: true,
+    max_entries: 10_000,
+    max_bytes: 268_435_456,
+    strict: false,
+    isolation: Isolation::Sealed,
+    remote_timeout: Duration::from_millis(500),
+    remote: true,
+    envelope: "sealed",
+    compression: false,
+    max_value_bytes: 104_857_600,
+    monitoring: Monitoring::Full,
+    ttl_jitter: 0.05,
+    sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -130,6 +163,8 @@ pub const TEST: Options = Options {
     monitoring: Monitoring::Off,
     ttl_jitter: 0.0,
     sliding: false,
+    fail_closed: false,
+    hide_keys: false,
 };
 
 /// A preset, where it is chosen at run time.
@@ -146,6 +181,8 @@ pub enum Preset {
     Minimal,
     /// Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
     Production,
+    /// Personal and secret data: sealed in every tier, keys of entries included; takes a master key.
+    Secure,
     /// Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
     Test,
 }
@@ -158,6 +195,7 @@ impl Preset {
         Self::Local,
         Self::Minimal,
         Self::Production,
+        Self::Secure,
         Self::Test,
     ];
 
@@ -169,6 +207,7 @@ impl Preset {
             Self::Local => "local",
             Self::Minimal => "minimal",
             Self::Production => "production",
+            Self::Secure => "secure",
             Self::Test => "test",
         }
     }
@@ -185,6 +224,9 @@ impl Preset {
             Self::Production => {
                 "Services with users: checksums, compression, full metrics, lifetimes spread by 5 %."
             }
+            Self::Secure => {
+                "Personal and secret data: sealed in every tier, keys of entries included; takes a master key."
+            }
             Self::Test => {
                 "Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises."
             }
@@ -199,6 +241,7 @@ impl Preset {
             Self::Local => LOCAL,
             Self::Minimal => MINIMAL,
             Self::Production => PRODUCTION,
+            Self::Secure => SECURE,
             Self::Test => TEST,
         }
     }

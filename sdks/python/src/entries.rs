@@ -90,7 +90,7 @@ impl Entries {
         Ok(Self {
             codec: Values {
                 max_value_bytes,
-                rules: Rules::new(Isolation::Shared, Vec::new(), None, serializer),
+                rules: Rules::new(Isolation::Shared, Vec::new(), None, serializer, None),
             },
             pipeline,
         })

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cachekit_runtime::error::{Error, ErrorCode};
 use cachekit_runtime::generated::config::Isolation;
 use cachekit_runtime::native::Writer;
@@ -18,6 +19,7 @@ use crate::copies::{copy_flat, copy_rich, copy_tree};
 use crate::encode::EncodeFailure;
 use crate::failure::type_name;
 use crate::isolate::{self, Shape};
+use crate::secrets::Secrets;
 use crate::serializer::{Serializer, Source};
 use crate::types::must_propagate;
 use crate::weight::{weigh, weigh_beside_arrays};
@@ -30,6 +32,8 @@ pub(crate) struct Rules {
     /// The author's own way to copy.
     copy: Option<Py<PyAny>>,
     pub(crate) serializer: Serializer,
+    /// What seals the bytes that are kept, if they are not kept as they are.
+    vault: Option<Arc<Secrets>>,
 }
 
 impl Rules {
@@ -38,12 +42,14 @@ impl Rules {
         immutable: Vec<Py<PyType>>,
         copy: Option<Py<PyAny>>,
         serializer: Serializer,
+        vault: Option<Arc<Secrets>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             isolation,
             immutable,
             copy,
             serializer,
+            vault,
         })
     }
 
@@ -198,6 +204,11 @@ impl Kept {
     }
 
     fn sealed(py: Python<'_>, bytes: &[u8], rules: &Arc<Rules>) -> PyResult<Storage> {
+        let sealed = match &rules.vault {
+            Some(vault) => vault.seal(py, bytes)?,
+            None => None,
+        };
+        let bytes = sealed.as_deref().unwrap_or(bytes);
         Self::around(PyBytes::new(py, bytes).as_any(), Way::Decoded, rules, None)
     }
 
@@ -216,12 +227,22 @@ impl Kept {
         let stored = self.stored.bind(py);
         match (&self.way, &self.rules.copy) {
             (Way::Decoded, _) => {
-                let bytes = Source::Kept(stored.cast::<PyBytes>()?);
+                let stored = stored.cast::<PyBytes>()?;
+                let opened = self.opened(stored)?;
+                let bytes = opened.as_ref().map_or(Source::Kept(stored), Source::Stored);
                 let value = self.rules.serializer.decode(py, bytes);
                 value.map_err(|failure| failure.raised(py))
             }
             (Way::Asked, Some(copy)) => copy.bind(py).call1((stored,)),
             _ => copy_rich(stored.as_borrowed(), &self.rules),
+        }
+    }
+
+    /// The encoding behind a seal, if there is one.
+    fn opened(&self, stored: &Bound<'_, PyBytes>) -> PyResult<Option<Bytes>> {
+        match &self.rules.vault {
+            Some(vault) => vault.open(stored.py(), stored.as_bytes()),
+            None => Ok(None),
         }
     }
 
@@ -232,7 +253,9 @@ impl Kept {
             Way::Decoded => {
                 let bytes = stored.cast::<PyBytes>().map_err(PyErr::from);
                 let bytes = bytes.map_err(EncodeFailure::Raised)?;
-                out.raw(bytes.as_bytes()).map_err(EncodeFailure::TooLarge)
+                let opened = self.opened(&bytes).map_err(EncodeFailure::Raised)?;
+                let bytes = opened.as_deref().unwrap_or(bytes.as_bytes());
+                out.raw(bytes).map_err(EncodeFailure::TooLarge)
             }
             _ => self.rules.serializer.encode(stored, out),
         }

@@ -46,6 +46,7 @@ mod receivers;
 mod registry;
 mod remote;
 mod scalar;
+mod secrets;
 mod serializer;
 mod settings;
 mod shared;
@@ -165,6 +166,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("MISSING", missing(py))?;
     module.add("spec_hash", cachekit_runtime::generated::SPEC_HASH)?;
     module.add_class::<backend::Backend>()?;
+    module.add_class::<secrets::Keyring>()?;
     local::register(py);
     kept::register(py);
     kinds::register(py);

@@ -454,26 +454,34 @@ impl Local {
 }
 
 /// The tier as the runtime knows it.
-pub(crate) struct Shelf(pub(crate) Arc<Local>);
+pub(crate) struct Shelf {
+    pub(crate) local: Arc<Local>,
+    /// Whether what it is given to hold is sealed, keys included.
+    pub(crate) sealed: bool,
+}
 
 impl cache::Local for Shelf {
     type Key = CallKey;
     type Value = Value;
 
     fn get(&self, key: &CallKey) -> Option<Value> {
-        self.0.find(key)
+        self.local.find(key)
     }
 
     fn insert(&self, key: &CallKey, value: Value, lifetime: Option<Duration>) {
-        self.0.insert(key, value, lifetime);
+        self.local.insert(key, value, lifetime);
     }
 
     fn remove(&self, key: &CallKey) -> bool {
-        self.0.remove(key)
+        self.local.remove(key)
     }
 
     fn clear(&self) {
-        self.0.clear();
+        self.local.clear();
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use cachekit_runtime::error::Error;
-use cachekit_runtime::key::{KeyHash, MAX_KEY_BYTES};
+use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::key::{KeyHash, MAX_KEY_BYTES, Tenant};
 use cachekit_runtime::native::{Writer, types};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -16,12 +16,14 @@ use crate::arguments::{Plan, Receiver};
 use crate::encode::{Locals, encode_key_arg};
 use crate::key::{self, Key, Opaque};
 use crate::local::{CallKey, Local};
+use crate::secrets::Secrets;
 use crate::shared::Guarded;
 
 /// The entry of a call.
 pub(crate) struct Located {
     pub(crate) key: CallKey,
     pub(crate) hash: KeyHash,
+    pub(crate) tenant: Tenant,
     /// Why other processes cannot know it: what in it means something only here.
     pub(crate) only_here: Option<OnlyHere>,
     /// Keeps the key findable for equal calls while this one lasts.
@@ -142,15 +144,21 @@ impl BoundCall<'_, '_> {
         &self,
         local: &Local,
         in_use: &Arc<InUse>,
+        secrets: &Secrets,
+        tenant: Tenant,
         function: &str,
     ) -> Result<Located, Keyless> {
         let py = self.py;
         let mut out = Writer::with_capacity(64, MAX_KEY_BYTES);
         let mut locals = Locals::default();
         self.encode(&mut out, &mut locals, function)?;
+        tenant.write(&mut out).map_err(Keyless::Argument)?;
         let mut only_here = None;
         if let Some(object) = locals.iter().next() {
             let type_name = crate::failure::type_name(object.object.bind(py));
+            if secrets.seals() {
+                return Err(Keyless::Argument(kept_plain(type_name, function)));
+            }
             only_here = Some(OnlyHere::Object { type_name });
         }
         if let Some(receiver) = &self.receiver
@@ -167,7 +175,8 @@ impl BoundCall<'_, '_> {
         let hash = KeyHash::of(out.as_bytes());
         let address = self.address();
         if locals.is_empty() {
-            let key = match self.plain_hash() {
+            let plain = self.plain_hash().filter(|_| !secrets.go_by_hash());
+            let key = match plain {
                 Some(table_hash) => {
                     // SAFETY: the call's arguments live.
                     let key = unsafe { Key::plain(py, address, self.parts)? };
@@ -176,11 +185,12 @@ impl BoundCall<'_, '_> {
                         key,
                     }
                 }
-                None => CallKey::encoded(address, hash),
+                None => CallKey::encoded(address, secrets.hidden(py, &tenant, &hash)?),
             };
             return Ok(Located {
                 key,
                 hash,
+                tenant,
                 only_here,
                 _pending: None,
             });
@@ -197,6 +207,7 @@ impl BoundCall<'_, '_> {
         Ok(Located {
             key: CallKey::local(address, opaque),
             hash: KeyHash::of(&unique),
+            tenant,
             only_here,
             _pending: Some(pending),
         })
@@ -256,6 +267,19 @@ impl BoundCall<'_, '_> {
             }
         })
     }
+}
+
+/// Nothing can stand for such an argument but itself, which would be seen in memory.
+fn kept_plain(type_name: String, function: &str) -> Error {
+    Error::new(ErrorCode::ArgumentUnsupported)
+        .with("path", "(one of them)")
+        .with("function", function)
+        .with("type", type_name)
+        .with(
+            "reason",
+            "it would be kept as it is, beside entries that are sealed; give its class a __cache_key__ method, or the \
+             decorator a key",
+        )
 }
 
 /// `**kwargs` as the function gets them.

@@ -152,6 +152,17 @@ impl cache::Notice for Board {
         attached(|py| self.0.result(py, self.0.without_remote, error))
             .map_err(|raised| Error::new(ErrorCode::Interrupted).with_source(raised))
     }
+
+    fn tampered(&self, error: &Error) {
+        let text = format!("an entry of {} does not open: {error}", self.0.function);
+        // What handlers of a log raise is not for the caller of the function.
+        let _ = attached(|py| {
+            py.import("logging")?
+                .call_method1("getLogger", ("cachekit",))?
+                .call_method1("warning", ("%s", text))
+                .map(drop)
+        });
+    }
 }
 
 /// Warns the caller of the function: what runs here has no frame of its own.

@@ -47,7 +47,7 @@ impl Tiers {
         let located = *located;
         if operation == Operation::Key {
             let core = self.core(py)?;
-            let name = core.cache.identity().entry_name(&located.hash);
+            let name = core.cache.entry_name(&located.hash);
             return Ok(PyString::new(py, &String::from_utf8_lossy(&name))
                 .into_any()
                 .unbind());
@@ -174,7 +174,7 @@ impl Tiers {
 
 /// Drops the entries of this process; loads that are running are not kept either.
 fn clear_here(py: Python<'_>, core: &Core) -> PyResult<()> {
-    core.cache.local().0.overtake_all();
+    core.cache.local().local.overtake_all();
     let here = core.cache.on(None::<Arc<FunctionRemote>>, Blocking);
     run(py, Box::pin(here.clear()))?.map_err(|error| errors::raise(py, error))
 }

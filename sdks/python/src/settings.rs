@@ -16,12 +16,17 @@ use pyo3::types::PyDict;
 
 use crate::errors;
 use crate::kept::Rules;
+use crate::secrets::Secrets;
 use crate::serializer::Serializer;
 
 /// Settings by name.
 pub(crate) struct Settings<'a, 'py>(pub(crate) &'a Bound<'py, PyDict>);
 
 impl<'py> Settings<'_, 'py> {
+    pub(crate) fn py(&self) -> Python<'py> {
+        self.0.py()
+    }
+
     /// A setting that is always there.
     pub(crate) fn get<T>(&self, name: &str) -> PyResult<T>
     where
@@ -44,7 +49,11 @@ impl<'py> Settings<'_, 'py> {
     }
 
     /// How callers are kept apart, and values become bytes.
-    pub(crate) fn rules(&self, isolation: Isolation) -> PyResult<Arc<Rules>> {
+    pub(crate) fn rules(
+        &self,
+        isolation: Isolation,
+        secrets: &Arc<Secrets>,
+    ) -> PyResult<Arc<Rules>> {
         let immutable = match self.object("immutable")? {
             Some(types) => types.extract(self.0.py())?,
             None => Vec::new(),
@@ -58,6 +67,7 @@ impl<'py> Settings<'_, 'py> {
             immutable,
             self.object("copy")?,
             serializer,
+            secrets.seals().then(|| Arc::clone(secrets)),
         ))
     }
 
@@ -80,6 +90,8 @@ impl<'py> Settings<'_, 'py> {
             .transpose()?;
         options.ttl_jitter = self.get("ttl_jitter")?;
         options.sliding = self.get("sliding")?;
+        options.fail_closed = self.get("fail_closed")?;
+        options.hide_keys = self.get("hide_keys")?;
         options.l1 = self.get("l1")?;
         options.max_entries = self.get("max_entries")?;
         options.max_bytes = self.get("max_bytes")?;

@@ -10,7 +10,7 @@ use cachekit_runtime::cache::{Builder, Cache, Lifetimes, Lookup, Source};
 use cachekit_runtime::driver::Caller;
 use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::generated::config::Options;
-use cachekit_runtime::key::{Identity, Tenant};
+use cachekit_runtime::key::Identity;
 use cachekit_runtime::l1::Limits;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -32,6 +32,7 @@ use crate::quick::Alone;
 use crate::ready::ready;
 use crate::receivers::Receivers;
 use crate::remote::FunctionRemote;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::shared::Guarded;
 use crate::stored::{Share, Value};
@@ -72,6 +73,7 @@ pub(crate) struct Tiers {
     pub(crate) alone: Alone,
     pub(crate) lifetimes: Lifetimes,
     rules: Arc<Rules>,
+    secrets: Arc<Secrets>,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
 }
@@ -139,7 +141,8 @@ impl Tiers {
                 .map(|version| version.to_string()),
             qualified: qualified_name(wrapped),
         };
-        let quick = key_function.is_none() && options.l1;
+        let secrets = Secrets::new(&settings, &options)?;
+        let quick = key_function.is_none() && options.l1 && !secrets.go_by_hash();
         let alone = Alone::new(settings.get("never_remote")?, options.l1 && !is_async);
         let has_receiver = plan.receiver != Receiver::None;
         Ok(Self {
@@ -156,7 +159,8 @@ impl Tiers {
             local,
             wrapped: wrapped.clone().unbind(),
             given: given.copy()?.unbind(),
-            rules: settings.rules(options.isolation)?,
+            rules: settings.rules(options.isolation, &secrets)?,
+            secrets,
             notices: Notices::new(name.qualified.clone(), options.strict, options.l1),
             lifetimes: Lifetimes::new(&options),
             options,
@@ -188,6 +192,7 @@ impl Tiers {
         }
         self.plan.each_object(&mut visit);
         self.rules.each_object(&mut visit);
+        self.secrets.each_object(&mut visit);
         // SAFETY: by the contract above.
         unsafe { self.local.each_object(visit) };
     }
@@ -263,6 +268,8 @@ impl Tiers {
         let Some(()) = self.bind(py, args, &mut frame)? else {
             return Ok(Entry::None);
         };
+        // SAFETY: within the call that the arguments belong to.
+        let tenant = unsafe { self.secrets.tenant(py, args) }?;
         let made;
         let made_part;
         let call = if let Some(key_function) = &self.key_function {
@@ -285,6 +292,7 @@ impl Tiers {
         }
         if look
             && self.options.l1
+            && !self.secrets.go_by_hash()
             && let Some(hash) = call.plain_hash()
         {
             // SAFETY: the call's arguments live.
@@ -299,7 +307,13 @@ impl Tiers {
                 return Ok(Entry::Found(unsafe { Value::found(py, object, share) }));
             }
         }
-        match call.locate(&self.local, &self.in_use, self.qualified()) {
+        match call.locate(
+            &self.local,
+            &self.in_use,
+            &self.secrets,
+            tenant,
+            self.qualified(),
+        ) {
             Ok(located) => {
                 if look
                     && self.options.l1
@@ -425,9 +439,16 @@ impl Tiers {
             max_value_bytes: options.max_value_bytes,
             rules: Arc::clone(&self.rules),
         };
-        let cache = Builder::new(identity, options)
-            .notice(Board(Arc::clone(&self.notices)))
-            .build(Shelf(Arc::clone(&self.local)), codec, remote, Blocking)
+        let mut builder = Builder::new(identity, options).notice(Board(Arc::clone(&self.notices)));
+        if let Some(ring) = self.secrets.keyring(py)? {
+            builder = builder.keyring(ring);
+        }
+        let local = Shelf {
+            local: Arc::clone(&self.local),
+            sealed: self.secrets.seals(),
+        };
+        let cache = builder
+            .build(local, codec, remote, Blocking)
             .map_err(|error| errors::raise(py, error))?;
         Ok(Core { cache, backend })
     }
@@ -447,7 +468,7 @@ impl Tiers {
         Ok(Lookup {
             local: located.key.clone(),
             hash: located.hash,
-            tenant: Tenant::default(),
+            tenant: located.tenant.clone(),
             remote: located.only_here.is_none(),
         })
     }

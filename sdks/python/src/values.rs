@@ -110,7 +110,7 @@ fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
 }
 
 fn no_rules() -> Arc<Rules> {
-    Rules::new(Isolation::Copy, Vec::new(), None, Serializer::Native)
+    Rules::new(Isolation::Copy, Vec::new(), None, Serializer::Native, None)
 }
 
 fn classified(value: &Bound<'_, PyAny>, rules: &Rules) -> PyResult<Option<Shape>> {

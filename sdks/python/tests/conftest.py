@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cachekit import _configuration, _native
+from cachekit import _configuration, _keys, _native
 from support import REDIS, RedisServer
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -25,6 +25,7 @@ def isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for variable in list(os.environ):
         if variable.startswith("CACHEKIT_") or variable == "REDIS_URL":
             monkeypatch.delenv(variable)
+    monkeypatch.setattr(_keys, "_shared", None)
     before = _configuration.replace(_configuration.Configuration())
     yield
     _configuration.replace(before)

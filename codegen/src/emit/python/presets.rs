@@ -13,7 +13,8 @@ struct Module {
     generated: String,
     /// From `typing`, for the signatures.
     typing: Vec<&'static str>,
-    timedelta: bool,
+    /// What the signatures import from elsewhere in the standard library.
+    standard: Vec<&'static str>,
     /// From the extension.
     native: Vec<&'static str>,
     limits: bool,
@@ -61,7 +62,13 @@ pub(super) fn emit(spec: &Spec) -> Result<String, Fault> {
         .into_iter()
         .filter_map(|(used, name)| used.then_some(name))
         .collect(),
-        timedelta: uses("timedelta"),
+        standard: [
+            (uses("ContextVar"), "from contextvars import ContextVar"),
+            (uses("timedelta"), "from datetime import timedelta"),
+        ]
+        .into_iter()
+        .filter_map(|(used, import)| used.then_some(import))
+        .collect(),
         native: [
             (true, "AsyncCachedFunction"),
             (uses("Backend"), "Backend"),

@@ -5,6 +5,7 @@ mod invalidation;
 mod races;
 mod reads;
 mod schedules;
+mod sealed;
 mod simulated;
 mod stack;
 mod support;

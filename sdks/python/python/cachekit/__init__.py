@@ -30,6 +30,7 @@ from cachekit.exceptions import (
     EnvelopeError,
     InternalError,
     NotCacheableError,
+    TamperedError,
     make_error,
 )
 from cachekit.presets import cache
@@ -58,6 +59,7 @@ __all__ = [
     "EnvelopeError",
     "InternalError",
     "NotCacheableError",
+    "TamperedError",
     "cache",
     "configure",
     "disabled",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cachekit import _native
+from cachekit._keys import configure as configure_keys
 from cachekit._options import has_utf8
 from cachekit.exceptions import ConfigurationError, make_error
 
@@ -58,16 +59,33 @@ current = Configuration()
 _by_url: dict[str, Backend] = {}
 
 
-def configure(*, backend: Choice | Unset = UNSET, application: str | Unset = UNSET) -> None:
+def configure(
+    *,
+    backend: Choice | Unset = UNSET,
+    application: str | Unset = UNSET,
+    master_key: str | bytes | Callable[[], object] | Unset = UNSET,
+    previous_master_keys: list[str] | list[bytes] | Unset = UNSET,
+) -> None:
     """Sets what functions use that were decorated without a `backend` of their own, before and after this call.
 
     backend: A URL, a `Backend`, or `None` for the in-process tier alone.
     application: First part of every name in the remote tier, so that applications may share one Redis.
+    master_key: What the keys that seal and hide entries are derived from: 64 hexadecimal digits or more, 32 bytes, or a
+        function that returns either, or a pair of it and a list of previous keys. What runs goes on with the new key.
+    previous_master_keys: Keys before it, at most three, which only open what they sealed.
     """
-    chosen = backend if isinstance(backend, Unset) else backend_of(backend)
-    if not isinstance(application, Unset) and not _is_name(application):
-        reason = "must be a str that is not empty and that UTF-8 can encode"
-        raise make_error("option_invalid", option="application", value=repr(application), reason=reason)
+    keys = [None if isinstance(key, Unset) else key for key in (master_key, previous_master_keys)]
+    # What is raised from here on must find no key in a frame.
+    del master_key, previous_master_keys
+    try:
+        chosen = backend if isinstance(backend, Unset) else backend_of(backend)
+        if not isinstance(application, Unset) and not _is_name(application):
+            reason = "must be a str that is not empty and that UTF-8 can encode"
+            raise make_error("option_invalid", option="application", value=repr(application), reason=reason)
+        if keys != [None, None]:
+            configure_keys(keys)
+    finally:
+        keys.clear()
     if not isinstance(chosen, Unset):
         current.backend = chosen
     if not isinstance(application, Unset):

@@ -10,6 +10,7 @@ import sys
 from cachekit import _native
 from cachekit._configuration import UNSET, resolver
 from cachekit._identity import identify
+from cachekit._keys import conceal, source, tenant_of
 from cachekit._options import decide
 from cachekit._signature import CLASS, plan_of
 from cachekit.exceptions import make_error
@@ -28,9 +29,14 @@ ASYNC_GENERATOR = 0x200
 
 def decorate(function: Any, preset: str, given: dict[str, Any]) -> Any:
     """`function` cached as `preset` and `given` say; without a function, the decorator that does so."""
+    conceal(given)
     options = decide(preset, given)
+    options["keyring"] = source(options, preset)
+    options["tenant"], options["tenant_of_call"] = tenant_of(options.get("tenant"), _innermost)
     _check_plain("key", options.get("key"), "is the key")
     _check_plain("copy", options.get("copy"), "is the copy")
+    if not isinstance(options["tenant"], (str, type(None))):
+        _check_plain("tenant", options["tenant"], "is the tenant's name")
     if function is not None:
         return _wrap(function, options)
     # Here too, so that the error names the line of the decorator.

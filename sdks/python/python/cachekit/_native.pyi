@@ -47,6 +47,14 @@ class CacheInfo(NamedTuple):
     """Bytes, estimated, that the held values take."""
 
 @final
+class Keyring:
+    """Master keys, where nothing shows them."""
+
+    def __new__(cls, current: str | bytes | bytearray, previous: list[Any] | tuple[Any, ...], /) -> Self: ...
+    def rotate(self, current: str | bytes | bytearray, previous: list[Any] | tuple[Any, ...], /) -> None:
+        """Puts other keys in place of those that are there."""
+
+@final
 class Backend:
     """A remote tier, by URL: `redis://[user[:password]@]host[:port][/db]`, `unix:///path?db=N` or `memory://`.
 

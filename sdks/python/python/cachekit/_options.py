@@ -55,6 +55,9 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
             raise _invalid(name, given[name], why)
     if decided["sliding"] and decided["ttl"] is None:
         raise _invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
+    if decided["envelope"] == "sealed" and decided["isolation"] != "sealed":
+        why = f"the preset {preset} keeps nothing plain in memory; leave isolation out"
+        raise _invalid("isolation", given["isolation"], why)
     _choose_serializer(decided, given)
     if decided.get("integrity") is False and decided["envelope"] == "sealed":
         raise _invalid(
@@ -211,6 +214,12 @@ def _serializer(_: Option, value: Any) -> tuple[bool, Any]:
     return True, value
 
 
+def _context_variable(_: Option, value: Any) -> tuple[bool, Any]:
+    # Whoever has one has imported its module.
+    contextvars = sys.modules.get("contextvars") or sys.modules.get("_contextvars")
+    return contextvars is not None and isinstance(value, contextvars.ContextVar), value
+
+
 def _object(_: Option, value: Any) -> tuple[bool, Any]:
     # Checked where it is used, by somebody who knows what it is.
     return True, value
@@ -229,6 +238,7 @@ _CONVERTERS = {
     "L1Limits": _mapping,
     "Backend": _object,
     "Serializer": _serializer,
+    "ContextVar": _context_variable,
 }
 
 _CONTAINERS = (list, dict, set, bytearray, tuple, frozenset)
@@ -245,6 +255,7 @@ _NAMES = {
     "L1Limits": "a mapping with max_entries or max_bytes",
     "Backend": "a Backend",
     "Serializer": "an object with the methods serialize and deserialize",
+    "ContextVar": "a ContextVar",
 }
 
 

@@ -8,6 +8,7 @@ from cachekit._decorate import decorate
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextvars import ContextVar
     from datetime import timedelta
     from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
@@ -82,6 +83,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -122,6 +128,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
@@ -160,6 +179,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -200,6 +224,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
@@ -238,6 +275,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -278,6 +320,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
@@ -316,6 +371,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -356,6 +416,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
@@ -394,6 +467,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.05,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -434,6 +512,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.05`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
@@ -442,6 +533,102 @@ class Cache:
                 `local` and `test`.
         """
         return decorate(function, "production", options)
+
+    @overload
+    def secure(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
+    @overload
+    def secure(self, function: Callable[P, Nothing[...]], /) -> CachedFunction[..., Any]: ...
+    @overload
+    def secure(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def secure(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @overload
+    def secure(
+        self,
+        *,
+        ttl: float | timedelta | None = 600.0,
+        namespace: str = ...,
+        version: str | int = ...,
+        backend: str | Backend | None = ...,
+        key: Callable[..., object] = ...,
+        l1: bool | L1Limits = True,
+        max_entries: int = 10000,
+        max_bytes: int = 268435456,
+        strict: bool = False,
+        isolation: Literal["shared", "copy", "sealed"] = "sealed",
+        remote_timeout: float | timedelta = 0.5,
+        immutable: type[Any] | tuple[type[Any], ...] = ...,
+        copy: Callable[[Any], Any] = ...,
+        ttl_jitter: float = 0.05,
+        sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        integrity: bool = ...,
+    ) -> Decorator: ...
+    def secure(self, function: Any = None, **options: Any) -> Any:
+        """Personal and secret data: sealed in every tier, keys of entries included; takes a master key.
+
+        Options:
+            ttl: How long an entry is served, from the moment its value was computed. `None`: never expires. More than 0
+                s. Default: 600 s.
+            namespace: Name that stands before the function's module and qualified name in its remote identity. With
+                one, lambdas, closures and what `__main__` defines can use the remote tier too, for which their own
+                names are not enough.
+            version: Version of what the function returns. Change it when the meaning of the result changes: older
+                entries are then never read.
+            backend: The remote tier: a URL (`redis://`, `unix://`, `memory://`), a backend object, or `None` for the
+                in-process tier alone. Left out: `cachekit.configure(backend=...)`, then `CACHEKIT_REDIS_URL`, then
+                `REDIS_URL`, else none. `None`: the in-process tier alone.
+            key: Function of the call's own arguments whose result is the key, in place of the arguments.
+            l1: Whether entries are kept in this process. `False` turns the tier off; a mapping with `max_entries` or
+                `max_bytes` sets its limits. Default: `True`.
+            max_entries: Most entries that the in-process tier of one function holds. From 1 to 1000000000 entries.
+                Default: 10000 entries.
+            max_bytes: Most bytes, estimated, that the values in the in-process tier of one function take. From 1 to
+                1000000000000 bytes. Default: 268435456 bytes.
+            strict: Whether a value or an argument that cannot be cached raises instead of warning once and calling the
+                function. Default: `False`.
+            isolation: Whether callers share one object, get a copy each, or have it decoded for each from what is kept.
+                One of `"shared"`, `"copy"`, `"sealed"`. Default: `"sealed"`.
+            remote_timeout: Longest time that one remote operation may take, connecting included. Past it the call goes
+                on as a miss. From 0.001 to 60 s. Default: 0.5 s.
+            immutable: Types whose instances nobody changes, those of their subclasses included: with `isolation="copy"`
+                callers share them as they are.
+            copy: Function that copies a result, in place of the copies that are made by themselves with
+                `isolation="copy"`. It is called once when a result is kept and once for every caller that gets it from
+                this process, unless the result is immutable. If it raises, the cached function is called instead.
+            ttl_jitter: By how much of its `ttl` an entry's life is shortened at most. By how much it is follows from
+                the key, so that entries that were kept together do not expire together, and every process gives an
+                entry the same life. From 0 to 0.5. Default: `0.05`.
+            sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
+                it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
+            serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
+                object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
+                out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
+            integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
+                are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
+                `local` and `test`.
+        """
+        return decorate(function, "secure", options)
 
     @overload
     def test(self, function: Callable[P, Nothing[P]], /) -> CachedFunction[P, Any]: ...
@@ -472,6 +659,11 @@ class Cache:
         copy: Callable[[Any], Any] = ...,
         ttl_jitter: float = 0.0,
         sliding: bool = False,
+        fail_closed: bool = False,
+        hide_keys: bool = False,
+        master_key: str | bytes | Callable[[], object] = ...,
+        previous_master_keys: list[str] | list[bytes] = ...,
+        tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
     ) -> Decorator: ...
@@ -512,6 +704,19 @@ class Cache:
                 entry the same life. From 0 to 0.5. Default: `0.0`.
             sliding: Whether an entry's life begins anew whenever it is used, in the tier that it is found in, so that
                 it ends `ttl` after its last use. Default: `False`.
+            fail_closed: Whether an entry that others have put there or changed raises `TamperedError` instead of being
+                a miss. Only sealed entries tell. Default: `False`.
+            hide_keys: Whether the names of entries in the remote tier are hidden: they then show neither the function
+                nor, to whoever guesses arguments, that they were guessed. Takes a master key. Default: `False`.
+            master_key: The key that every other one is derived from: at least 64 hexadecimal digits, 32 bytes, or a
+                function that returns either, or a pair of it and a list of previous keys. Left out:
+                `cachekit.configure(master_key=...)`, then `CACHEKIT_MASTER_KEY`.
+            previous_master_keys: Master keys before the current one, at most three: what they sealed is still read, and
+                nothing is sealed under them. Left out, with `master_key` left out too: `CACHEKIT_PREVIOUS_MASTER_KEYS`,
+                separated by commas.
+            tenant: Whose entries a call reads and writes: a name, a `ContextVar` that holds it, or a function that
+                returns it, of no arguments or of the call's own. Tenants share no entry, and each has keys of its own.
+                Left out: `default`.
             serializer: How values become bytes, for the remote tier and with `isolation="sealed"`: by name, or by an
                 object with the methods `serialize` and `deserialize`. What another serializer wrote is a miss. Left
                 out: `native`. One of `"native"`, `"msgpack"`, `"json"`, `"arrow"`, `"pickle"`.
