@@ -57,7 +57,43 @@ pub mod types {
     /// Bin: UTF-8 extended to lone surrogates; only for text that holds one.
     pub const SURROGATES: u8 = 0x0b;
 
-    /// Keys only: str module, str qualified name.
+    /// Float of the real part, float of the imaginary one.
+    pub const COMPLEX: u8 = 0x0c;
+    /// Int start, int stop, int step, of any size.
+    pub const RANGE: u8 = 0x0d;
+    /// Str of the class, str of the path.
+    pub const PATH: u8 = 0x0e;
+    /// Bin.
+    pub const BYTE_ARRAY: u8 = 0x0f;
+    /// Str type code, int bytes an item, bin of the items, little-endian.
+    pub const ARRAY: u8 = 0x10;
+    /// Map.
+    pub const ORDERED_DICT: u8 = 0x11;
+    /// Nil or a class, map.
+    pub const DEFAULT_DICT: u8 = 0x12;
+    /// Map.
+    pub const COUNTER: u8 = 0x13;
+    /// Nil or int of the greatest length, array.
+    pub const DEQUE: u8 = 0x14;
+    /// Type of the items, array of the lengths, bin of the items in C order.
+    pub const ND_ARRAY: u8 = 0x15;
+    /// Type, bin.
+    pub const ND_SCALAR: u8 = 0x16;
+    /// Int numerator, int denominator, of any size.
+    pub const FRACTION: u8 = 0x17;
+    /// Str of the class, str of the address.
+    pub const ADDRESS: u8 = 0x18;
+    /// Content of a class, then str name of the member, or int where it is a combination of flags.
+    pub const MEMBER: u8 = 0x19;
+    /// Content of a class, map of the fields, nil or an array of what belongs to it besides.
+    pub const RECORD: u8 = 0x1a;
+
+    /// Whether it is a type that consists of a fixed number of values.
+    pub const fn is_content(type_byte: u8) -> bool {
+        COMPLEX <= type_byte && type_byte <= ADDRESS
+    }
+
+    /// Str module, str qualified name.
     pub const CLASS: u8 = 0x20;
     /// Keys only: content of a class, str name of the member.
     pub const ENUM_MEMBER: u8 = 0x21;

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "d6fb0d7e58219ea6abb40702cfc34a516dbf4560d5d324618f2033b6908312bc";
+pub const SPEC_HASH: &str = "56c8f157e2d47c138a8c0542146bfa215bc6cbdf63ce356511e8d372423f4eed";

@@ -10,8 +10,10 @@ use cachekit_runtime::native::{Reader, Token, types};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::classes;
 use crate::errors;
 use crate::memo;
+use crate::plans::Types;
 use crate::temporal;
 use crate::types::{Known, must_propagate, require};
 
@@ -67,9 +69,10 @@ type Owned = NonNull<ffi::PyObject>;
 /// Reads the one value that `bytes` are.
 pub(crate) fn decode_value<'py>(
     py: Python<'py>,
+    types: Option<&Types>,
     bytes: &[u8],
 ) -> Result<Bound<'py, PyAny>, DecodeFailure> {
-    read(py, Reader::new(bytes))
+    read(py, types, Reader::new(bytes))
 }
 
 /// Reads the one value that `bytes` are as plain MessagePack.
@@ -77,11 +80,15 @@ pub(crate) fn decode_portable<'py>(
     py: Python<'py>,
     bytes: &[u8],
 ) -> Result<Bound<'py, PyAny>, DecodeFailure> {
-    read(py, Reader::portable(bytes))
+    read(py, None, Reader::portable(bytes))
 }
 
-fn read<'py>(py: Python<'py>, reader: Reader<'_>) -> Result<Bound<'py, PyAny>, DecodeFailure> {
-    let mut walk = Walk { py, reader };
+fn read<'py>(
+    py: Python<'py>,
+    types: Option<&Types>,
+    reader: Reader<'_>,
+) -> Result<Bound<'py, PyAny>, DecodeFailure> {
+    let mut walk = Walk { py, reader, types };
     let value = walk.object().map_err(|failure| match *failure {
         DecodeFailure::Raised(error) if !must_propagate(py, &error) => {
             DecodeFailure::Corrupt(walk.reader.corrupt(&error.value(py).to_string()))
@@ -97,6 +104,7 @@ fn read<'py>(py: Python<'py>, reader: Reader<'_>) -> Result<Bound<'py, PyAny>, D
 struct Walk<'a, 'py> {
     py: Python<'py>,
     reader: Reader<'a>,
+    types: Option<&'a Types>,
 }
 
 impl<'a, 'py> Walk<'a, 'py> {
@@ -131,6 +139,8 @@ impl<'a, 'py> Walk<'a, 'py> {
                 Token::Ext(types::TUPLE) => self.tuple(),
                 Token::Ext(types::SET) => self.set(false),
                 Token::Ext(types::FROZENSET) => self.set(true),
+                Token::Ext(types::RECORD) => self.record(),
+                Token::Ext(type_byte) if types::is_content(type_byte) => self.content(type_byte),
                 Token::Ext(type_byte) => self.extension(type_byte),
             }
         }
@@ -284,12 +294,58 @@ impl<'a, 'py> Walk<'a, 'py> {
         Ok(into_owned(set))
     }
 
+    /// An object that Python code makes of a few values.
+    #[inline(never)]
+    fn content(&mut self, type_byte: u8) -> Result<Owned, Fail> {
+        let Some((count, make)) = classes::content(self.py, type_byte)? else {
+            return Err(self
+                .reader
+                .corrupt("it has a type that no value has")
+                .into());
+        };
+        let parts = self.parts(count)?;
+        let arguments = pyo3::types::PyTuple::new(self.py, parts)?;
+        Ok(into_owned(make.call1(arguments)?))
+    }
+
+    #[inline(never)]
+    fn parts(&mut self, count: usize) -> Result<Vec<Bound<'py, PyAny>>, Fail> {
+        let mut parts = Vec::with_capacity(count);
+        for _ in 0..count {
+            let part = self.object()?;
+            // SAFETY: a reference of our own.
+            parts.push(unsafe { Bound::from_owned_ptr(self.py, part.as_ptr()) });
+        }
+        Ok(parts)
+    }
+
+    #[inline(never)]
+    fn record(&mut self) -> Result<Owned, Fail> {
+        let Some(types) = self.types else {
+            return Err(self.reader.corrupt("it has a class").into());
+        };
+        self.reader.enter()?;
+        let (plan, count) = classes::read_head(self.py, types, &mut self.reader)?;
+        let mut parts = Vec::with_capacity(count);
+        for index in 0..count {
+            plan.get().read_name(index, &mut self.reader)?;
+            let part = self.object()?;
+            // SAFETY: a reference of our own.
+            parts.push(unsafe { Bound::from_owned_ptr(self.py, part.as_ptr()) });
+        }
+        let count = plan.get().read_rest(&mut self.reader)?;
+        parts.extend(self.parts(count)?);
+        self.reader.leave();
+        Ok(into_owned(plan.get().make(self.py, parts)?))
+    }
+
     /// The object of a type that holds no others.
     #[inline(never)]
     fn extension(&mut self, type_byte: u8) -> Result<Owned, Fail> {
-        let Self { py, reader } = self;
+        let Self { py, reader, types } = self;
         let object = match type_byte {
             types::DATETIME => temporal::read_datetime(*py, reader)?,
+            types::MEMBER | types::CLASS => classes::read_named(*py, *types, reader, type_byte)?,
             types::DATE => temporal::read_date(*py, reader)?,
             types::TIME => temporal::read_time(*py, reader)?,
             types::TIMEDELTA => temporal::read_delta(*py, reader)?,

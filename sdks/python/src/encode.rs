@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::failure::{Step, Stop};
+use crate::plans::Types;
 use crate::temporal;
 use crate::types::{Known, known};
 
@@ -23,6 +24,7 @@ const CHANGED: &str = "it was changed while it was read; do not share it with co
 /// Writes a value that a function returned.
 pub(crate) fn encode_value(
     value: Borrowed<'_, '_, PyAny>,
+    types: Option<&Types>,
     out: &mut Writer,
 ) -> Result<(), EncodeFailure> {
     let mut nobody = Locals::default();
@@ -30,6 +32,7 @@ pub(crate) fn encode_value(
         py: value.py(),
         out,
         locals: &mut nobody,
+        types,
     };
     // SAFETY: the object is borrowed for the whole walk.
     unsafe { walk.object(value.as_ptr()) }.map_err(|stop| stop.finish(&value))
@@ -40,6 +43,8 @@ pub(crate) struct Walk<'a, 'py, const KEY: bool> {
     pub(crate) py: Python<'py>,
     pub(crate) out: &'a mut Writer,
     pub(crate) locals: &'a mut Locals,
+    /// The classes that values may have, if any.
+    pub(crate) types: Option<&'a Types>,
 }
 
 /// Whether writing an object of that type runs no code but ours, so that what is only borrowed stays alive.
@@ -382,7 +387,7 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
                 match known(self.py, class) {
                     Some(known) if !is_zone(known) => self.library(&object, known),
                     _ if KEY => self.key_only(&object),
-                    _ => Err(not_a_value(&object)),
+                    _ => self.classed(&object),
                 }
             }
         }
@@ -474,7 +479,7 @@ unsafe fn bytes_of<'a>(bytes: *mut ffi::PyObject) -> &'a [u8] {
     reason = "a failure on its way up is boxed"
 )]
 #[cold]
-fn not_a_value(object: &Bound<'_, PyAny>) -> Box<Stop> {
+pub(crate) fn not_a_value(object: &Bound<'_, PyAny>) -> Box<Stop> {
     use pyo3::types as py;
     let base = [
         (object.is_instance_of::<py::PyDict>(), "dict"),
@@ -486,6 +491,8 @@ fn not_a_value(object: &Bound<'_, PyAny>) -> Box<Stop> {
         (object.is_instance_of::<py::PyBytes>(), "bytes"),
         (object.is_instance_of::<py::PyInt>(), "int"),
         (object.is_instance_of::<py::PyFloat>(), "float"),
+        (object.is_instance_of::<py::PyDateTime>(), "datetime"),
+        (object.is_instance_of::<py::PyDate>(), "date"),
     ]
     .into_iter()
     .find_map(|(is, name)| is.then_some(name));
@@ -496,11 +503,9 @@ fn not_a_value(object: &Bound<'_, PyAny>) -> Box<Stop> {
         )
     } else if object.hasattr("__next__").unwrap_or(false) {
         "it can be read only once; return a list of its items".into()
-    } else if object.is_instance_of::<py::PyByteArray>() {
-        "it can be changed; return bytes(...) of it".into()
     } else {
-        "only None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, \
-         Decimal and UUID can be; return those, or use backend=None to keep it in this process"
+        "it is none of the types that can be; return one of those, such as a dataclass, or use backend=None to keep it in \
+         this process"
             .into()
     };
     Stop::refused(object, reason)

@@ -21,6 +21,7 @@ use pyo3::types::PyBytes;
 use crate::codec::Values;
 use crate::errors;
 use crate::kept::Rules;
+use crate::plans::Types;
 use crate::serializer::Serializer;
 use crate::stored::{Share, Value};
 
@@ -83,7 +84,7 @@ impl Entries {
         let mut options = presets::DEFAULT;
         options.envelope = known.name;
         options.max_value_bytes = max_value_bytes;
-        let serializer = serializer.map_or(Ok(Serializer::Native), Serializer::new)?;
+        let serializer = Serializer::new(serializer, Types::new(py, None, None))?;
         let pipeline = Pipeline::new(&options, serializer.wire())
             .and_then(|pipeline| with_keys(pipeline, keys))
             .map_err(|error| errors::raise(py, error))?;

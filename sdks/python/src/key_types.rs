@@ -23,6 +23,7 @@ pub(crate) fn encode_key_arg(
         py: argument.py(),
         out,
         locals,
+        types: None,
     };
     // SAFETY: the object is borrowed for the whole walk.
     unsafe { walk.object(argument.as_ptr()) }.map_err(|stop| stop.finish(&argument))
@@ -205,11 +206,14 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
     /// What is not a value but may be a part of a key.
     #[inline(never)]
     pub(crate) fn key_only(&mut self, object: &Bound<'py, PyAny>) -> Step {
-        let Walk { py, out, locals } = self;
+        let Walk {
+            py, out, locals, ..
+        } = self;
         let mut walk = Walk::<true> {
             py: *py,
             out,
             locals,
+            types: None,
         };
         match Part::of(object)? {
             Part::Named => walk.by_cache_key(object),

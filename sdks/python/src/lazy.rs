@@ -16,6 +16,10 @@ pub(crate) static ASYNCIO: Lazy = Lazy::new("cachekit._asyncio");
 pub(crate) static RAISED: Lazy = Lazy::new("cachekit._raised");
 /// `collections`, for a named tuple.
 pub(crate) static COLLECTIONS: Lazy = Lazy::new("collections");
+/// The classes that values may have.
+pub(crate) static CLASSES: Lazy = Lazy::new("cachekit._classes");
+/// Types of the standard library and of numpy.
+pub(crate) static CONTENTS: Lazy = Lazy::new("cachekit._contents");
 /// What is known of types that are not built in.
 pub(crate) static KINDS: Lazy = Lazy::new("cachekit._kinds");
 /// `inspect`, for what it says of arguments that do not fit.

@@ -7,6 +7,7 @@ mod arguments;
 mod async_calls;
 mod awaitable;
 mod backend;
+mod classes;
 mod clock;
 mod codec;
 mod copies;
@@ -39,6 +40,7 @@ mod once;
 mod operations;
 mod packed;
 mod part;
+mod plans;
 mod portable;
 mod quick;
 mod ready;
@@ -179,6 +181,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     disabled::register(module)?;
     values::register_private(module)?;
     module.add_class::<entries::Entries>()?;
+    plans::register(module)?;
     for function in [
         wrap_pyfunction!(cache_info_class, module)?,
         wrap_pyfunction!(metrics_text, module)?,

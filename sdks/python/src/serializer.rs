@@ -18,13 +18,14 @@ use crate::decode::{DecodeFailure, decode_portable, decode_value};
 use crate::encode::{EncodeFailure, encode_value};
 use crate::errors;
 use crate::failure::type_name;
+use crate::plans::Types;
 use crate::portable::Portable;
 use crate::types::must_propagate;
 
 /// The serializer of a function.
 pub(crate) enum Serializer {
-    /// The native encoding.
-    Native,
+    /// The native encoding, with the classes that values may have.
+    Native(Types),
     /// Plain MessagePack.
     MessagePack,
     /// One that is called.
@@ -49,10 +50,13 @@ pub(crate) enum Source<'a, 'py> {
 
 impl Serializer {
     /// What `_serializing.py` made of the option.
-    pub(crate) fn new(choice: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn new(choice: Option<&Bound<'_, PyAny>>, types: Types) -> PyResult<Self> {
+        let Some(choice) = choice else {
+            return Ok(Self::Native(types));
+        };
         if let Ok(name) = choice.extract::<String>() {
             return match name.as_str() {
-                "native" => Ok(Self::Native),
+                "native" => Ok(Self::Native(types)),
                 "msgpack" => Ok(Self::MessagePack),
                 _ => Err(PyValueError::new_err(name)),
             };
@@ -75,7 +79,7 @@ impl Serializer {
     /// How an entry's header names it.
     pub(crate) fn wire(&self) -> wire::Serializer {
         match self {
-            Self::Native => wire::Serializer::Native,
+            Self::Native(_) => wire::Serializer::Native,
             Self::MessagePack => wire::Serializer::Messagepack,
             Self::Object(object) => object.wire,
         }
@@ -93,9 +97,13 @@ impl Serializer {
 
     /// Shows the collector what is held here.
     pub(crate) fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
-        if let Self::Object(object) = self {
-            visit(object.serialize.as_ptr());
-            visit(object.deserialize.as_ptr());
+        match self {
+            Self::Native(types) => types.each_object(visit),
+            Self::MessagePack => {}
+            Self::Object(object) => {
+                visit(object.serialize.as_ptr());
+                visit(object.deserialize.as_ptr());
+            }
         }
     }
 
@@ -106,10 +114,10 @@ impl Serializer {
         out: &mut Writer,
     ) -> Result<(), EncodeFailure> {
         match self {
-            Self::Native => encode_value(value, out),
+            Self::Native(types) => encode_value(value, Some(types), out),
             Self::MessagePack => {
                 Portable::MessagePack.check(value)?;
-                encode_value(value, out)
+                encode_value(value, None, out)
             }
             Self::Object(object) => object.encode(value, out),
         }
@@ -122,7 +130,7 @@ impl Serializer {
         source: Source<'_, 'py>,
     ) -> Result<Bound<'py, PyAny>, DecodeFailure> {
         match self {
-            Self::Native => decode_value(py, source.bytes()),
+            Self::Native(types) => decode_value(py, Some(types), source.bytes()),
             Self::MessagePack => decode_portable(py, source.bytes()),
             Self::Object(object) => object.decode(py, source),
         }
@@ -223,10 +231,10 @@ fn unsupported(value: Borrowed<'_, '_, PyAny>, reason: &str) -> Error {
 }
 
 /// The bytes of an object, for as long as this lives.
-struct View(ffi::Py_buffer);
+pub(crate) struct View(ffi::Py_buffer);
 
 impl View {
-    fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut view = ffi::Py_buffer::new();
         // SAFETY: a live object, and a view that is not used before it is filled.
         let status =
@@ -237,7 +245,7 @@ impl View {
         Ok(Self(view))
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         if self.0.buf.is_null() {
             return &[];
         }
@@ -285,7 +293,9 @@ pub(crate) fn serialize<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut out = Writer::with_capacity(256, usize::MAX);
-    match Serializer::new(codec)?.encode(value.as_borrowed(), &mut out) {
+    match Serializer::new(Some(codec), Types::new(py, None, None))?
+        .encode(value.as_borrowed(), &mut out)
+    {
         Ok(()) => Ok(PyBytes::new(py, out.as_bytes())),
         Err(failure) => Err(errors::raise(py, failure.value_error("result")?)),
     }
@@ -298,7 +308,8 @@ pub(crate) fn deserialize<'py>(
     data: &Bound<'py, PyBytes>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = data.py();
-    let value = Serializer::new(codec)?.decode(py, Source::Kept(data));
+    let value =
+        Serializer::new(Some(codec), Types::new(py, None, None))?.decode(py, Source::Kept(data));
     value.map_err(|failure| failure.raised(py))
 }
 

@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 
 use crate::errors;
 use crate::kept::Rules;
+use crate::plans::Types;
 use crate::secrets::Secrets;
 use crate::serializer::Serializer;
 
@@ -58,10 +59,10 @@ impl<'py> Settings<'_, 'py> {
             Some(types) => types.extract(self.0.py())?,
             None => Vec::new(),
         };
-        let serializer = match self.object("codec")? {
-            Some(choice) => Serializer::new(choice.bind(self.0.py()))?,
-            None => Serializer::Native,
-        };
+        let py = self.0.py();
+        let types = Types::new(py, self.object("annotated")?, self.object("types")?);
+        let choice = self.object("codec")?;
+        let serializer = Serializer::new(choice.as_ref().map(|choice| choice.bind(py)), types)?;
         Ok(Rules::new(
             isolation,
             immutable,

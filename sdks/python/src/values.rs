@@ -13,6 +13,7 @@ use crate::decode::{DecodeFailure, decode_value};
 use crate::encode::{EncodeFailure, Locals, encode_key_arg, encode_value};
 use crate::isolate::{self, Shape};
 use crate::kept::Rules;
+use crate::plans::Types;
 use crate::serializer::Serializer;
 use crate::weight;
 
@@ -37,16 +38,27 @@ fn raise(failure: EncodeFailure) -> PyErr {
 }
 
 #[pyfunction]
-#[pyo3(signature = (value, limit = LIMIT))]
-fn _encode<'py>(value: &Bound<'py, PyAny>, limit: usize) -> PyResult<Bound<'py, PyBytes>> {
+#[pyo3(signature = (value, limit = LIMIT, types = None))]
+fn _encode<'py>(
+    value: &Bound<'py, PyAny>,
+    limit: usize,
+    types: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyBytes>> {
     let mut out = Writer::with_capacity(512, limit);
-    encode_value(value.as_borrowed(), &mut out).map_err(raise)?;
+    let types = Types::new(value.py(), None, types);
+    encode_value(value.as_borrowed(), Some(&types), &mut out).map_err(raise)?;
     Ok(PyBytes::new(value.py(), out.as_bytes()))
 }
 
 #[pyfunction]
-fn _decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    decode_value(py, bytes).map_err(|failure| match failure {
+#[pyo3(signature = (bytes, types = None))]
+fn _decode<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+    types: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let types = Types::new(py, None, types);
+    decode_value(py, Some(&types), bytes).map_err(|failure| match failure {
         DecodeFailure::Corrupt(error) => {
             PyValueError::new_err((error.code().as_str(), error.to_string()))
         }
@@ -90,7 +102,7 @@ fn _same_keys(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> PyResult<bool
 
 #[pyfunction]
 fn _copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    let rules = no_rules();
+    let rules = no_rules(value.py());
     match classified(value, &rules)? {
         Some(Shape::Rich) => copy_rich(value.as_borrowed(), &rules),
         Some(Shape::Flat) => copy_flat(value.as_borrowed()),
@@ -100,7 +112,7 @@ fn _copy<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
 
 #[pyfunction]
 fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
-    Ok(match classified(value, &no_rules())? {
+    Ok(match classified(value, &no_rules(value.py()))? {
         Some(Shape::Immutable) => "immutable",
         Some(Shape::Flat) => "flat",
         Some(Shape::Tree) => "tree",
@@ -109,8 +121,9 @@ fn _classify(value: &Bound<'_, PyAny>) -> PyResult<&'static str> {
     })
 }
 
-fn no_rules() -> Arc<Rules> {
-    Rules::new(Isolation::Copy, Vec::new(), None, Serializer::Native, None)
+fn no_rules(py: Python<'_>) -> Arc<Rules> {
+    let serializer = Serializer::Native(Types::new(py, None, None));
+    Rules::new(Isolation::Copy, Vec::new(), None, serializer, None)
 }
 
 fn classified(value: &Bound<'_, PyAny>, rules: &Rules) -> PyResult<Option<Shape>> {

@@ -440,7 +440,8 @@ def test_numpy() -> None:
     assert classify(numpy.array([[], 1], dtype=object)) == "other"
     assert classify(numpy.zeros(2, dtype=[("a", object)])) == "other"
     assert classify(numpy.float64(1.5)) == "immutable"
-    assert classify(numpy.zeros(2, dtype=[("a", "f8")])[0]) == "other"
+    assert classify(numpy.zeros(2, dtype=[("a", "f8")])[0]) == "rich"
+    assert classify(numpy.zeros(2, dtype=[("a", object)])[0]) == "other"
     assert classify(numpy.ma.array([1])) == "other"
 
     class Own(numpy.ndarray):  # type: ignore[name-defined, misc]

@@ -20,6 +20,7 @@ from cachekit import _native
 from cachekit._configuration import configure
 from cachekit._disabled import disabled
 from cachekit._native import Backend, CachedFunction, is_disabled, metrics_text
+from cachekit._registered import register
 from cachekit._spec import SPEC_HASH
 from cachekit._warnings import CacheKitWarning
 from cachekit.exceptions import (
@@ -65,6 +66,7 @@ __all__ = [
     "disabled",
     "is_disabled",
     "metrics_text",
+    "register",
 ]
 
 

@@ -70,6 +70,7 @@ def _cached(function: Any, options: dict[str, Any], receiver: int | None = None)
         backend=resolver(options.get("backend", UNSET), options["remote"]),
         never_remote=not options["remote"] or options.get("backend", UNSET) is None,
         binds_class=receiver == CLASS,
+        annotated=function,
     )
     return _native.CachedFunction(function, plan_of(function, receiver), settings)
 

@@ -55,7 +55,7 @@ def _kind_of(cls: type) -> Kind:
         return cls.__name__
     if any(_is_one_of(cls, module, names) for module, names in _IMMUTABLE.items()):
         return IMMUTABLE
-    if _is_named_tuple(cls):
+    if is_named_tuple(cls):
         return NAMED_TUPLE
     return _record(cls)
 
@@ -64,16 +64,18 @@ def _is_one_of(cls: type, module: str, names: tuple[str, ...]) -> bool:
     return cls.__name__ in names and getattr(sys.modules.get(module), cls.__name__, None) is cls
 
 
-def _is_named_tuple(cls: type) -> bool:
+def is_named_tuple(cls: type) -> bool:
+    """Whether it consists of its items, which have names."""
     own = vars(cls)
     plain = cls.__bases__[:1] == (tuple,) and cls.__dictoffset__ == 0
     return plain and "_fields" in own and "_make" in own and own.get("__slots__") == ()
 
 
-def _record(cls: type) -> Kind:
-    """The members of a dataclass, an attrs class or a pydantic model."""
+def _record(cls: Any) -> Kind:
+    """The members of a dataclass, an attrs class, a Struct of msgspec or a pydantic model."""
     own = vars(cls)
     model = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
+    struct = getattr(sys.modules.get("msgspec"), "Struct", None)
     fields: Iterable[str] = ()
     if "__dataclass_fields__" in own:
         fields = own["__dataclass_fields__"]
@@ -81,36 +83,49 @@ def _record(cls: type) -> Kind:
     elif "__attrs_attrs__" in own:
         fields = [field.name for field in own["__attrs_attrs__"]]
         frozen = getattr(cls.__setattr__, "__name__", None) == "_frozen_setattrs"
+    elif struct is not None and issubclass(cls, struct):
+        fields = cls.__struct_fields__
+        frozen = cls.__struct_config__.frozen
     elif model is not None and issubclass(cls, model):
         # Its private attributes can be changed whatever it says.
         frozen = False
     else:
         return None
-    if type(cls).__getattribute__ is not type.__getattribute__ or not _copies_as_usual(cls, model):
+    layout = layout_of(cls)
+    if layout is None or not _copies_as_usual(cls, model, struct):
+        return None
+    slots, has_dict = layout
+    return slots, has_dict, frozen and not _remembers(cls.__mro__[:-1], slots, fields)
+
+
+def layout_of(cls: type) -> tuple[tuple[str, ...], bool] | None:
+    """The members that have a place of their own, and whether there is a `__dict__`; nothing if there is more to it."""
+    if type(cls).__getattribute__ is not type.__getattribute__:
         return None
     bases = cls.__mro__[:-1]
-    slots = [name for base in bases for name, member in vars(base).items() if type(member) is MemberDescriptorType]
+    places = [name for base in bases for name, member in vars(base).items() if type(member) is MemberDescriptorType]
+    # A root model hides those of its base that it has no use for.
+    slots = [name for name in places if getattr(cls, name) is not None]
     if len(set(slots)) < len(slots) or any(type(getattr(cls, name)) is not MemberDescriptorType for name in slots):
         return None
     holder = next((base for base in bases if "__dict__" in vars(base)), None)
     if holder is not None and type(vars(holder)["__dict__"]) is not GetSetDescriptorType:
         return None
     # What a base in C keeps beside that, nobody can see.
-    known = object.__basicsize__ + _POINTER * (len(slots) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
-    if cls.__itemsize__ or cls.__basicsize__ > known or not all(base.__flags__ & _HEAP_TYPE for base in bases):
+    known = object.__basicsize__ + _POINTER * (len(places) + (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0))
+    opaque = any(not base.__flags__ & _HEAP_TYPE and base.__basicsize__ > object.__basicsize__ for base in bases)
+    if cls.__itemsize__ or cls.__basicsize__ > known or opaque:
         return None
-    return tuple(slots), cls.__dictoffset__ != 0, frozen and not _remembers(bases, slots, fields)
+    return tuple(slots), cls.__dictoffset__ != 0
 
 
-def _copies_as_usual(cls: type, model: type | None) -> bool:
-    for name in _OWN_WAYS:
-        definer = next((base for base in cls.__mro__ if name in vars(base)), object)
-        if definer is not object and definer is not model:
-            return False
-    return True
+def _copies_as_usual(cls: type, model: type | None, struct: type | None) -> bool:
+    usual = (object, model, *(struct.__mro__ if struct is not None else ()))
+    definers = [next((base for base in cls.__mro__ if name in vars(base)), object) for name in _OWN_WAYS]
+    return all(definer in usual for definer in definers)
 
 
-def _remembers(bases: tuple[type, ...], slots: list[str], fields: Iterable[str]) -> bool:
+def _remembers(bases: tuple[type, ...], slots: tuple[str, ...], fields: Iterable[str]) -> bool:
     """Whether its objects note down what they compute, though nobody can set their fields."""
     cached_property = getattr(sys.modules.get("functools"), "cached_property", ())
     if not {*slots} <= {*fields, "_attrs_cached_hash"}:
@@ -130,7 +145,9 @@ def _numpy(cls: type) -> Kind:
     numpy = sys.modules["numpy"]
     if cls is numpy.ndarray:
         return _look_at_array, _method(cls, "__copy__")
-    if issubclass(cls, numpy.generic) and not issubclass(cls, (numpy.void, numpy.object_)):
+    if cls is numpy.void:
+        return _look_at_array, _method(cls, "copy")
+    if issubclass(cls, numpy.generic) and cls is not numpy.object_:
         return IMMUTABLE if cls.__module__ == "numpy" else None
     return None
 
@@ -236,7 +253,13 @@ def _the_same(value: Any) -> Any:
     return value
 
 
+def _array(cls: type) -> Kind:
+    known = cls is sys.modules["array"].array
+    return (lambda array: ([], array.buffer_info()[1] * array.itemsize), _method(cls, "__copy__")) if known else None
+
+
 _LIBRARIES: dict[str, Callable[[type], Kind]] = {
+    "array": _array,
     "numpy": _numpy,
     "pandas": _pandas,
     "polars": _polars,

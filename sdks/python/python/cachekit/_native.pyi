@@ -253,6 +253,35 @@ def is_disabled() -> bool:
 def metrics_text() -> str:
     """Every metric of this process, in Prometheus' text exposition."""
 
+class Plan:
+    @property
+    def cls(self) -> type: ...
+    @staticmethod
+    def content(cls: type, type_byte: int, take: Callable[[Any], object], /) -> Plan: ...
+    @staticmethod
+    def factory(
+        cls: type, module: str, qualname: str, type_byte: int, take: Callable[[Any], object], /
+    ) -> Plan: ...
+    @staticmethod
+    def bare(cls: type, module: str, qualname: str, /) -> Plan: ...
+    @staticmethod
+    def member(cls: type, module: str, qualname: str, /) -> Plan: ...
+    @staticmethod
+    def named_tuple(cls: type, module: str, qualname: str, fields: list[str], /) -> Plan: ...
+    @staticmethod
+    def record(
+        cls: type,
+        module: str,
+        qualname: str,
+        fields: list[str],
+        has_dict: bool,
+        rest: list[str],
+        others: list[str],
+        cleared: list[str],
+        computed: list[str],
+        /,
+    ) -> Plan: ...
+
 def serialize(codec: Any, value: object, /) -> bytes: ...
 def deserialize(codec: Any, data: bytes, /) -> Any: ...
 def is_ascii(views: Any, data: list[Any], /) -> bool: ...

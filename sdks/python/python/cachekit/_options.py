@@ -63,6 +63,10 @@ def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
         raise _invalid(
             "integrity", False, "what is sealed is checked in any case; leave it out, or choose another preset"
         )
+    if "types" in given and decided.get("codec", "native") != "native":
+        raise _invalid(
+            "types", given["types"], "only serializer='native' makes objects of classes; leave one of them out"
+        )
     if not decided["remote"] and given.get("backend") is not None:
         raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
     return decided
@@ -187,9 +191,17 @@ def _type(option: Option, value: Any) -> tuple[bool, Any]:
     return _types(option, (value,))
 
 
-def _types(_: Option, value: Any) -> tuple[bool, Any]:
+def _types(option: Option, value: Any) -> tuple[bool, Any]:
     if not isinstance(value, tuple) or not all(isinstance(kind, type) for kind in value):
         return False, None
+    if option.name == "types":
+        from cachekit._registered import why_not
+
+        for kind in value:
+            reason = why_not(kind)
+            if reason:
+                raise Invalid(f"{kind.__qualname__}: {reason}")
+        return True, value
     for kind in value:
         if kind in _CONTAINERS:
             raise Invalid(f"{kind.__name__} can be changed; share the whole result with isolation='shared'")

@@ -116,6 +116,7 @@ OPTIONS: dict[str, Option] = {
         choices=("native", "msgpack", "json", "arrow", "pickle"),
     ),
     "integrity": Option("integrity", ("bool",)),
+    "types": Option("types", ("type", "tuple")),
 }
 
 PRESETS: dict[str, dict[str, object]] = {

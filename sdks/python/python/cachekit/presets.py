@@ -90,6 +90,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
         """No preset named: an hour of lifetime, every safeguard on.
@@ -147,6 +148,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "default", options)
 
@@ -186,6 +190,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
         """A developer's machine: short lifetime, what cannot be cached raises.
@@ -243,6 +248,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "dev", options)
 
@@ -282,6 +290,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
         """In this process only: 256 entries, shared values, no remote tier.
@@ -339,6 +348,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "local", options)
 
@@ -378,6 +390,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
         """Speed over every safeguard: shared values, no checksum, counters only.
@@ -435,6 +448,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "minimal", options)
 
@@ -474,6 +490,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
         """Services with users: checksums, compression, full metrics, lifetimes spread by 5 %.
@@ -531,6 +548,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "production", options)
 
@@ -570,6 +590,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def secure(self, function: Any = None, **options: Any) -> Any:
         """Personal and secret data: sealed in every tier, keys of entries included; takes a master key.
@@ -627,6 +648,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "secure", options)
 
@@ -666,6 +690,7 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
         integrity: bool = ...,
+        types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
         """Test suites: deterministic, no checksum, nothing measured, what cannot be cached raises.
@@ -723,6 +748,9 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            types: Classes that results may have in them, beside those that the function's annotation and
+                `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
+                pydantic models. An entry with any other class is a miss.
         """
         return decorate(function, "test", options)
 
