@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import datetime as dt
+import enum
+import fractions
+import pathlib
 import struct
 import uuid
 import zoneinfo
@@ -110,13 +115,55 @@ def encode(value: Any, key: bool = False) -> bytes:
         return b"\xc1\x09" + _int(_micros(since)) + encode(bool(value.fold)) + _zone(value.tzinfo)
     if kind is dt.timedelta:
         return b"\xc1\x0a" + _int(value.days) + _int(value.seconds) + _int(value.microseconds)
+    if not key:
+        return b"\xc1" + _ours(value)
     raise TypeError(kind)
+
+
+def _class(cls: type) -> bytes:
+    return _str(cls.__module__) + _str(cls.__qualname__)
+
+
+def _ours(value: Any) -> bytes:
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        # Before 3.11 a combination of flags has no name.
+        alone = value.name is not None and "|" not in value.name
+        return b"\x19" + _class(kind) + encode(value.name if alone else value.value)
+    if isinstance(value, type):
+        return b"\x20" + _class(value)
+    if dataclasses.is_dataclass(kind):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return b"\x1a" + _class(kind) + encode(fields) + b"\xc0"
+    if hasattr(value, "_fields"):
+        return b"\x1a" + _class(kind) + encode(dict(zip(value._fields, value))) + b"\xc0"
+    type_byte, *parts = {
+        complex: lambda: (0x0C, value.real, value.imag),
+        range: lambda: (0x0D, value.start, value.stop, value.step),
+        pathlib.PurePosixPath: lambda: (0x0E, "PurePosixPath", str(value)),
+        pathlib.PureWindowsPath: lambda: (0x0E, "PureWindowsPath", str(value)),
+        bytearray: lambda: (0x0F, bytes(value)),
+        collections.OrderedDict: lambda: (0x11, dict(value)),
+        collections.defaultdict: lambda: (0x12, value.default_factory, dict(value)),
+        collections.Counter: lambda: (0x13, dict(value)),
+        collections.deque: lambda: (0x14, value.maxlen, list(value)),
+        fractions.Fraction: lambda: (0x17, value.numerator, value.denominator),
+    }[kind]()
+    return bytes([type_byte]) + b"".join(map(encode, parts))
 
 
 def same(one: Any, other: Any) -> bool:
     """Equality that tells types apart at every depth, order of dicts included."""
     if type(one) is not type(other):
         return False
+    if isinstance(one, complex):
+        return same(one.real, other.real) and same(one.imag, other.imag)
+    if isinstance(one, collections.deque):
+        return one.maxlen == other.maxlen and same(list(one), list(other))
+    if isinstance(one, collections.defaultdict) and one.default_factory is not other.default_factory:
+        return False
+    if dataclasses.is_dataclass(one):
+        return same(vars(one), vars(other))
     if isinstance(one, float):
         return struct.pack("d", one) == struct.pack("d", other)
     if isinstance(one, (list, tuple)):

@@ -96,6 +96,14 @@ def test_any_value_comes_back_as_itself(value: Any) -> None:
     assert reference.same(decode(data), value)
 
 
+@settings(max_examples=600, deadline=None)
+@given(value_strategies.rich_values)
+def test_any_value_with_classes_comes_back_as_itself(value: Any) -> None:
+    data = encode(value, types=value_strategies.CLASSES)
+    assert data == reference.encode(value)
+    assert reference.same(decode(data, value_strategies.CLASSES), value)
+
+
 @pytest.mark.parametrize("name", ["nan", "-nan", "snan"])
 def test_nans_keep_their_bits(name: str) -> None:
     if name == "snan":

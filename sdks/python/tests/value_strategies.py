@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import datetime as dt
+import enum
+import pathlib
 import zoneinfo
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -56,6 +61,64 @@ values = st.recursive(
         | st.dictionaries(hashables, inner, max_size=5)
         | st.sets(hashables, max_size=5)
         | st.frozensets(hashables, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+class Colour(enum.Enum):
+    RED = 1
+    GREEN = None
+
+
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+@dataclass
+class Record:
+    first: Any
+    second: Any
+
+
+@dataclass(frozen=True)
+class Frozen:
+    only: Any
+
+
+CLASSES = (Colour, Rights, Pair, Record, Frozen)
+
+rich_hashables = (
+    st.complex_numbers()
+    | st.builds(range, integers, integers, integers.filter(bool))
+    | st.builds(pathlib.PurePosixPath, texts)
+    | st.builds(pathlib.PureWindowsPath, texts)
+    | st.fractions()
+    | st.sampled_from([*Colour, *Rights, Rights.READ | Rights.WRITE, Rights(0), Colour, int, collections.Counter])
+)
+rich_values = st.recursive(
+    leaves | rich_hashables | st.binary(max_size=20).map(bytearray),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.lists(inner, max_size=5).map(tuple)
+        | st.sets(rich_hashables | hashables, max_size=5)
+        | st.dictionaries(rich_hashables | hashables, inner, max_size=5).map(collections.OrderedDict)
+        | st.builds(
+            collections.defaultdict,
+            st.sampled_from([None, list, int, Record, collections.deque]),
+            st.dictionaries(hashables, inner, max_size=5),
+        )
+        | st.builds(collections.deque, st.lists(inner, max_size=5), st.none() | st.integers(0, 7))
+        | st.dictionaries(hashables, st.integers(), max_size=5).map(collections.Counter)
+        | st.builds(Pair, inner, inner)
+        | st.builds(Record, inner, inner)
+        | st.builds(Frozen, inner)
     ),
     max_leaves=20,
 )
