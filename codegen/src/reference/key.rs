@@ -143,6 +143,17 @@ pub(super) fn typed(value: &Value) -> Json {
         Value::Object(class, key) => {
             json!({ "object": { "class": class_json(class), "key": typed(key) } })
         }
+        Value::Content(name, parts) => json!({ *name: list(parts) }),
+        Value::Member(class, name) => {
+            json!({ "member": { "class": class_json(class), "name": typed(name) } })
+        }
+        Value::Record(class, fields, rest) => {
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| json!([name, typed(value)]))
+                .collect();
+            json!({ "record": { "class": class_json(class), "fields": fields, "rest": typed(rest) } })
+        }
         Value::Nested(depth) => json!({ "nested": depth }),
     }
 }

@@ -15,6 +15,7 @@ mod presets;
 mod rows;
 mod seal;
 mod sealed;
+mod values;
 mod wycheproof;
 
 use crate::emit::Output;
@@ -29,6 +30,7 @@ pub fn vectors(spec: &Spec) -> Vec<Output> {
         ("envelope", rows::vectors(&layouts)),
         ("key", key::vectors()),
         ("messagepack", messagepack::vectors()),
+        ("native", values::vectors()),
         ("preset", presets::vectors(spec)),
     ]
     .into_iter()

@@ -48,6 +48,12 @@ pub(super) enum Value {
     NamedTuple(Class, Vec<Value>),
     /// An object with `__cache_key__`, and what that returned.
     Object(Class, Box<Value>),
+    /// A type that consists of so many values, by name.
+    Content(&'static str, Vec<Value>),
+    /// A member of an enumeration as a value: its name, or the number of a combination.
+    Member(Class, Box<Value>),
+    /// An object that is made of its fields, and what belongs to it besides.
+    Record(Class, Vec<(&'static str, Value)>, Box<Value>),
     /// As many lists, each in the next, around an empty one.
     Nested(usize),
 }
@@ -184,15 +190,64 @@ fn put(out: &mut Vec<u8>, value: &Value) {
             put_class(out, class);
             array(out, items);
         }
-        Value::Object(class, key) => {
-            out.extend([OURS, 0x23]);
-            put_class(out, class);
-            put(out, key);
+        Value::Content(..) | Value::Member(..) | Value::Object(..) | Value::Record(..) => {
+            put_object(out, value);
         }
         Value::Nested(depth) => {
             out.extend(std::iter::repeat_n(0x91, *depth));
             out.push(0x90);
         }
+    }
+}
+
+fn put_object(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Object(class, key) => {
+            out.extend([OURS, 0x23]);
+            put_class(out, class);
+            put(out, key);
+        }
+        Value::Content(name, parts) => {
+            out.extend([OURS, content(name)]);
+            for part in parts {
+                put(out, part);
+            }
+        }
+        Value::Member(class, name) => {
+            out.extend([OURS, 0x19]);
+            put_class(out, class);
+            put(out, name);
+        }
+        Value::Record(class, fields, rest) => {
+            out.extend([OURS, 0x1a]);
+            put_class(out, class);
+            header(out, fields.len(), 0x80, 16, [None, Some(0xde), Some(0xdf)]);
+            for (name, value) in fields {
+                string(out, name);
+                put(out, value);
+            }
+            put(out, rest);
+        }
+        _ => unreachable!("no object"),
+    }
+}
+
+fn content(name: &str) -> u8 {
+    match name {
+        "complex" => 0x0c,
+        "range" => 0x0d,
+        "path" => 0x0e,
+        "bytearray" => 0x0f,
+        "array" => 0x10,
+        "ordereddict" => 0x11,
+        "defaultdict" => 0x12,
+        "counter" => 0x13,
+        "deque" => 0x14,
+        "ndarray" => 0x15,
+        "ndscalar" => 0x16,
+        "fraction" => 0x17,
+        "address" => 0x18,
+        _ => panic!("there is no type {name}"),
     }
 }
 
