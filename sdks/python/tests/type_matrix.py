@@ -1,4 +1,4 @@
-"""Writes docs/reference/types.md: what comes back of a value of each type, by serializer. Each is really stored and loaded.
+"""Writes docs/guide/types.md: what comes back of a value of each type, by serializer. Each is really stored and loaded.
 
     python sdks/python/tests/type_matrix.py
 
@@ -31,7 +31,7 @@ import pydantic
 from cachekit import NotCacheableError, cache
 from cachekit.options import OPTIONS
 
-DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "reference" / "types.md"
+DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "guide" / "types.md"
 SERIALIZERS = OPTIONS["serializer"].choices
 
 
@@ -171,7 +171,7 @@ _HEAD = """<!-- Written by `python sdks/python/tests/type_matrix.py`, which stor
 
 # Types
 
-What comes back of a value, by [serializer](../guide/serializers.md): ✓ is the same value of the same type, "no" is refused when it is
+What comes back of a value, by [serializer](serializers.md): ✓ is the same value of the same type, "no" is refused when it is
 stored. Of a container the same holds for what is in it. `pickle` takes it where nobody else can have written it, and where the class can be
 imported.
 """
