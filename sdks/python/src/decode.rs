@@ -139,9 +139,7 @@ impl<'a, 'py> Walk<'a, 'py> {
                 Token::Ext(types::TUPLE) => self.tuple(),
                 Token::Ext(types::SET) => self.set(false),
                 Token::Ext(types::FROZENSET) => self.set(true),
-                Token::Ext(types::RECORD) => self.record(),
-                Token::Ext(type_byte) if types::is_content(type_byte) => self.content(type_byte),
-                Token::Ext(type_byte) => self.extension(type_byte),
+                Token::Ext(type_byte) => self.ours(type_byte),
             }
         }
     }
@@ -292,6 +290,16 @@ impl<'a, 'py> Walk<'a, 'py> {
         }
         self.reader.leave();
         Ok(into_owned(set))
+    }
+
+    /// An object of a type that is not built in.
+    #[inline(never)]
+    fn ours(&mut self, type_byte: u8) -> Result<Owned, Fail> {
+        match type_byte {
+            types::RECORD => self.record(),
+            _ if types::is_content(type_byte) => self.content(type_byte),
+            _ => self.extension(type_byte),
+        }
     }
 
     /// An object that Python code makes of a few values.

@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 
 import class_module as module
-from cachekit import CacheKitWarning, NotCacheableError, _native, cache, register
+from cachekit import Backend, CacheKitWarning, NotCacheableError, _native, cache, metrics_text, register
 from cachekit.exceptions import CacheKitError
 from class_module import (
     Address,
@@ -470,3 +470,31 @@ def test_path_inside_everything_is_told_once_and_the_call_succeeds() -> None:
     strict = cache(isolation="sealed", backend=None, strict=True)(users.__wrapped__)
     with pytest.raises(NotCacheableError, match=r'result\["users"\]\[2\]\.lock'):
         strict()
+
+
+def test_an_entry_of_a_changed_class_is_a_miss_and_counted() -> None:
+    backend = Backend("memory://")
+    before, now = fields(a=int, b=int), fields(a=int)
+
+    @cache(namespace="changing", backend=backend, l1=False, types=before)
+    def old() -> Any:
+        return before(1, 2)
+
+    @cache(namespace="changing", backend=backend, l1=False, types=now)
+    def new() -> Any:
+        return now(1)
+
+    counted = 'cachekit_lookups_total{outcome="error",tier="l2"} '
+
+    def errors() -> int:
+        lines = [line for line in metrics_text().splitlines() if line.startswith(counted)]
+        return sum(int(line.rpartition(" ")[2]) for line in lines)
+
+    old()
+    assert old() == before(1, 2)
+    assert old.cache_info().l2_hits == 1
+    before_that = errors()
+    assert new() == now(1)
+    assert errors() == before_that + 1
+    assert new() == now(1)
+    assert (new.cache_info().misses, new.cache_info().l2_hits) == (1, 1)

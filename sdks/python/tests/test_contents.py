@@ -133,6 +133,8 @@ def test_damage_is_refused_or_gives_another_value(value: Any) -> None:
         "14 00 91 01",
         "14 ff 90",
         "15 a3 3c6938 91 02 c4 08 0000000000000000",
+        "15 a3 3c5530 91 cf 0000010000000000 c4 00",
+        "15 a3 3c6938 90 c4 00",
         "15 a1 4f 91 01 c4 08 0000000000000000",
         "15 a3 7c4f38 91 01 c4 08 0000000000000000",
         "15 a3 3c6938 92 cf ffffffffffffffff 01 c4 00",

@@ -6,12 +6,15 @@ so does the rest of one of which a part is there for type checkers alone.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import sys
 
+if sys.version_info >= (3, 14):
+    import annotationlib
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ast
     from collections.abc import Iterable, Mapping
     from typing import Any
 
@@ -91,8 +94,6 @@ class Search:
             self.complete = False
 
     def _text(self, text: str, scope: Scope) -> None:
-        import ast
-
         try:
             tree = ast.parse(text.strip(), mode="eval")
         except (SyntaxError, ValueError):
@@ -100,8 +101,6 @@ class Search:
         self._node(tree.body, scope)
 
     def _node(self, node: ast.AST, scope: Scope, literal: bool = False) -> None:
-        import ast
-
         names = _dotted(node)
         if names:
             found = self._look_up(names, scope)
@@ -131,8 +130,6 @@ class Search:
 
 def _dotted(node: ast.AST) -> list[str]:
     """The names of `a.b.c`; none of anything else."""
-    import ast
-
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.insert(0, node.attr)
@@ -156,8 +153,6 @@ def _innermost(function: Any) -> Any:
 
 def _annotations(annotated: Any) -> dict[str, Any]:
     if sys.version_info >= (3, 14):
-        import annotationlib
-
         try:
             return annotationlib.get_annotations(annotated, format=annotationlib.Format.FORWARDREF)
         except TypeError:

@@ -2,6 +2,8 @@
 
 Only those that its own program named: in the annotation of its result, in `types=`, or by `register`. The extension
 asks when it meets a class that it does not know, in a value or in an entry.
+
+All that this takes is imported with this module, at a moment that no fork can fall into.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import sys
 
 from cachekit import _native, _registered
+from cachekit._annotations import Search
 from cachekit._contents import content_of
 from cachekit._kinds import is_named_tuple, layout_of
 
@@ -62,8 +65,6 @@ def _gathered(plans: Plans, function: Any, given: Any) -> Plans:
     version = _registered.version
     if plans.get(None) == version:
         return plans
-    from cachekit._annotations import Search
-
     search = Search()
     search.function(function)
     for cls in given or ():

@@ -86,6 +86,8 @@ def _numpy(cls: type) -> tuple[int, Take] | None:
 def _take_nd_array(array: Any) -> tuple[object, ...] | str:
     if _holds_objects(array.dtype):
         return "it holds objects; return an array of another dtype, or a list"
+    if array.size and not array.dtype.itemsize:
+        return "its items take no bytes; return their number"
     return _described(array.dtype), list(array.shape), _bytes_of(array)
 
 
@@ -217,10 +219,8 @@ def _make_nd_array(described: object, shape: list[int], data: bytes) -> object:
     _expect(type(shape) is list and all(type(length) is int and length >= 0 for length in shape))
     _expect(type(data) is bytes)
     if not data:
-        size = dtype.itemsize
-        for length in shape:
-            size *= length
-        _expect(size == 0)
+        # One item of no size is an empty text. Many would be made larger, each.
+        _expect(0 in shape or not (shape or dtype.itemsize))
         return numpy.empty(shape, dtype)
     return numpy.frombuffer(data, dtype).reshape(shape).copy()
 
