@@ -7,20 +7,19 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
+from bench import frames
 from bench.measure import Call, Contender, interleave, measured
+from bench.work import CACHEKIT, PICKLE, Contenders, Work, call
 
 NAME = "values"
 """How files of results begin."""
-PACKAGES = ("msgpack", "msgspec", "xxhash")
+PACKAGES = ("lz4", "msgpack", "msgspec", "pandas", "polars", "pyarrow", "xxhash")
 """What it is compared with."""
-CACHEKIT = "cachekit"
 MSGSPEC = "msgspec msgpack"
 MSGPACK = "msgpack"
-PICKLE = "pickle 5"
 COPY = "memcpy and XXH3"
 
 TEN = {
@@ -61,50 +60,30 @@ BESIDE = 2.0
 """How much longer it takes beside a thread that computes, at most: without a share of its own core."""
 
 
-Contenders = Iterator[tuple[str, str, Callable[[], Call]]]
-"""Name, how it is used, and what makes the call: an ImportError where its package is missing."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """One row of the table."""
-
-    name: str
-    title: str
-    reference: str
-    goal: float | None
-    """At most so many times what the reference takes; `None` where that is only shown."""
-    contenders: Callable[[], Contenders]
-
-
-def _call(function: Callable[[Any], Any], argument: Any) -> Call:
-    return Call("f(x)", {"f": function, "x": argument})
-
-
 def _native(value: Any, decode: bool) -> Call:
     from cachekit import _native
 
-    return _call(_native._decode, _native._encode(value)) if decode else _call(_native._encode, value)
+    return call(_native._decode, _native._encode(value)) if decode else call(_native._encode, value)
 
 
 def _msgspec(value: Any, decode: bool) -> Call:
     import msgspec
 
     encode = msgspec.msgpack.Encoder().encode
-    return _call(msgspec.msgpack.Decoder().decode, encode(value)) if decode else _call(encode, value)
+    return call(msgspec.msgpack.Decoder().decode, encode(value)) if decode else call(encode, value)
 
 
 def _msgpack(value: Any, decode: bool) -> Call:
     import msgpack
 
-    return _call(msgpack.unpackb, msgpack.packb(value)) if decode else _call(msgpack.packb, value)
+    return call(msgpack.unpackb, msgpack.packb(value)) if decode else call(msgpack.packb, value)
 
 
 def _pickle(value: Any, decode: bool) -> Call:
     import pickle
 
     if decode:
-        return _call(pickle.loads, pickle.dumps(value, 5))
+        return call(pickle.loads, pickle.dumps(value, 5))
     return Call("f(x, 5)", {"f": pickle.dumps, "x": value})
 
 
@@ -124,7 +103,7 @@ def _entries(format: str, value: Any, load: bool) -> Call:
     from cachekit import _native
 
     entries = _native._Entries(format)
-    return _call(entries.load, entries.store(value)) if load else _call(entries.store, value)
+    return call(entries.load, entries.store(value)) if load else call(entries.store, value)
 
 
 def _copied(value: bytes) -> Call:
@@ -154,6 +133,7 @@ def _works() -> Iterator[Work]:
     title = "1 MB of bytes that do not shrink, packed"
     yield Work("store-bytes", f"store {title}", COPY, 3, entries(NOISE, False))
     yield Work("load-bytes", f"load {title}", COPY, 3, entries(NOISE, True))
+    yield from frames.works()
 
 
 WORKS = {work.name: work for work in _works()}
