@@ -14,6 +14,7 @@ const TYPES: &[&str] = &[
     "Backend",
     "Callable",
     "ContextVar",
+    "EncryptionWrapper",
     "L1Limits",
     "Literal",
     "None",

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "56c8f157e2d47c138a8c0542146bfa215bc6cbdf63ce356511e8d372423f4eed";
+pub const SPEC_HASH: &str = "3261725bd85f1bfb22b750cc5fcbe03d03465b9e7da5bad5a8494bc06eda2313";

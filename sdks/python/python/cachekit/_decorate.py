@@ -11,7 +11,7 @@ from cachekit import _native
 from cachekit._configuration import UNSET, resolver
 from cachekit._identity import identify
 from cachekit._keys import conceal, source, tenant_of
-from cachekit._options import decide
+from cachekit._options import decide, unwrap
 from cachekit._signature import CLASS, plan_of
 from cachekit.exceptions import make_error
 
@@ -30,7 +30,8 @@ ASYNC_GENERATOR = 0x200
 def decorate(function: Any, preset: str, given: dict[str, Any]) -> Any:
     """`function` cached as `preset` and `given` say; without a function, the decorator that does so."""
     conceal(given)
-    options = decide(preset, given)
+    sealed = unwrap(given)
+    options = decide(preset, given, sealed)
     options["keyring"] = source(options, preset)
     options["tenant"], options["tenant_of_call"] = tenant_of(options.get("tenant"), _innermost)
     _check_plain("key", options.get("key"), "is the key")

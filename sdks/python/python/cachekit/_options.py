@@ -30,9 +30,24 @@ class Invalid(Exception):
     """Why a value is not legal; whoever knows where it came from makes the error."""
 
 
-def decide(preset: str, given: dict[str, Any]) -> dict[str, Any]:
+def unwrap(given: dict[str, Any]) -> bool:
+    """Puts what an `EncryptionWrapper` holds among the options that a caller gave, if there is one; says whether."""
+    wrapper: Any = given.get("serializer")
+    if type(wrapper).__module__ != "cachekit.serializers._encryption":
+        return False
+    del given["serializer"]
+    for name, value in wrapper.options.items():
+        if name in given:
+            raise _invalid(name, "...", "it is given twice, since the EncryptionWrapper has one")
+        given[name] = value
+    return True
+
+
+def decide(preset: str, given: dict[str, Any], sealed: bool = False) -> dict[str, Any]:
     """Every option of one cache. Those that neither the caller nor a preset decides are left out."""
     decided = dict(PRESETS[preset])
+    if sealed:
+        decided.update((name, PRESETS["secure"][name]) for name in ("envelope", "isolation", "compression"))
     for name, option in OPTIONS.items():
         if option.env and name not in given and (not option.env_presets or preset in option.env_presets):
             text = os.environ.get(option.env)

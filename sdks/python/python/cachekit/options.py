@@ -112,7 +112,7 @@ OPTIONS: dict[str, Option] = {
     "tenant": Option("tenant", ("str", "ContextVar", "Callable")),
     "serializer": Option(
         "serializer",
-        ("Literal", "Serializer"),
+        ("Literal", "Serializer", "EncryptionWrapper"),
         choices=("native", "msgpack", "json", "arrow", "pickle"),
     ),
     "integrity": Option("integrity", ("bool",)),

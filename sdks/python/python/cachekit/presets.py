@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cachekit._native import AsyncCachedFunction, Backend, CachedFunction
     from cachekit.options import L1Limits
-    from cachekit.serializers import Serializer
+    from cachekit.serializers import EncryptionWrapper, Serializer
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -88,7 +88,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -188,7 +188,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -288,7 +288,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -388,7 +388,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -488,7 +488,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -588,7 +588,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
@@ -688,7 +688,7 @@ class Cache:
         master_key: str | bytes | Callable[[], object] = ...,
         previous_master_keys: list[str] | list[bytes] = ...,
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
-        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer = ...,
+        serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...

@@ -32,7 +32,7 @@ from cachekit import (
     is_disabled,
     metrics_text,
 )
-from cachekit.serializers import OrjsonSerializer, Serializer
+from cachekit.serializers import EncryptionWrapper, OrjsonSerializer, Serializer
 
 
 @cache
@@ -88,6 +88,11 @@ def reversed_text(x: int) -> str:
 
 @cache.production(serializer=OrjsonSerializer(option=1))
 def written_as_json(x: int) -> list[int]:
+    return [x]
+
+
+@cache(serializer=EncryptionWrapper(OrjsonSerializer(), master_key=bytes(32), tenant_id="one"))
+def sealed_json(x: int) -> list[int]:
     return [x]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 from cachekit.serializers._arrow import ArrowSerializer
+from cachekit.serializers._encryption import EncryptionWrapper
 from cachekit.serializers._json import OrjsonSerializer
 from cachekit.serializers._ours import AutoSerializer, DefaultSerializer, StandardSerializer
 from cachekit.serializers._pickle import PickleSerializer
@@ -17,6 +18,7 @@ __all__ = [
     "ArrowSerializer",
     "AutoSerializer",
     "DefaultSerializer",
+    "EncryptionWrapper",
     "OrjsonSerializer",
     "PickleSerializer",
     "Serializer",
