@@ -114,6 +114,7 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
         type_byte: u8,
         content: &Bound<'py, PyTuple>,
     ) -> Step {
+        self.out.enter()?;
         for index in 0..content.len() {
             // SAFETY: a tuple keeps its items as long as it lives.
             let step = unsafe {
@@ -130,6 +131,7 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
             };
             step.map_err(|stop| stop.within(object.as_ptr(), place))?;
         }
+        self.out.leave();
         Ok(())
     }
 

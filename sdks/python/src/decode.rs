@@ -311,7 +311,9 @@ impl<'a, 'py> Walk<'a, 'py> {
                 .corrupt("it has a type that no value has")
                 .into());
         };
+        self.reader.enter()?;
         let parts = self.parts(count)?;
+        self.reader.leave();
         let arguments = pyo3::types::PyTuple::new(self.py, parts)?;
         Ok(into_owned(make.call1(arguments)?))
     }

@@ -77,6 +77,24 @@ def refusal(value: Any) -> str:
     return str(raised.value.args[1])
 
 
+def test_they_nest_as_deep_as_containers() -> None:
+    deep: Any = []
+    for _ in range(511):
+        deep = collections.OrderedDict(a=deep)
+    back = decode(encode(deep))
+    for _ in range(511):
+        assert type(back) is collections.OrderedDict
+        back = back["a"]
+    assert back == []
+    assert "it nests more than 1024 containers" in refusal(collections.deque([deep]))
+
+
+@pytest.mark.parametrize("type_byte", range(0x0C, 0x19), ids=hex)
+def test_one_in_another_without_end_is_corrupt(type_byte: int) -> None:
+    with pytest.raises(ValueError, match="it nests too many containers"):
+        decode(bytes([0xC1, type_byte]) * 100_000 + b"\xc0")
+
+
 class Derived(collections.OrderedDict):  # type: ignore[type-arg]
     pass
 
