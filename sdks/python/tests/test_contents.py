@@ -10,6 +10,7 @@ import ipaddress
 import math
 import pathlib
 import sys
+import warnings
 from typing import Any
 
 import pytest
@@ -170,6 +171,14 @@ def test_contents_that_nobody_wrote_are_refused(content: str) -> None:
     if content[:2] in ("15", "16"):
         pytest.importorskip("numpy")
     raises_corrupt(b"\xc1" + bytes.fromhex(content))
+
+
+def test_a_number_is_no_alignment() -> None:
+    pytest.importorskip("numpy")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        raises_corrupt(bytes.fromhex("c1 15 95 91a161 91a37c6931 9100 01 01 91 01 c4 01 00"))
+    assert warned == []
 
 
 def test_folds_and_zones_and_what_derives_from_a_datetime() -> None:

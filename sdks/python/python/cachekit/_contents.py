@@ -209,6 +209,7 @@ def _dtype(described: object) -> Any:
         item, shape = parts
         return numpy.dtype((_dtype(item), tuple(shape)))
     names, types, offsets, size, aligned = parts
+    _expect(type(aligned) is bool)
     made = {"names": names, "formats": [_dtype(part) for part in types], "offsets": offsets, "itemsize": size}
     return numpy.dtype(made, align=aligned)
 
