@@ -209,7 +209,26 @@ pub struct Keyring(Mutex<State>);
 
 struct State {
     masters: Arc<[MasterKey]>,
-    derived: [HashMap<Box<str>, Arc<Keys>>; Domain::COUNT],
+    derived: [Derived; Domain::COUNT],
+}
+
+/// Keys for one purpose, by tenant.
+#[derive(Default)]
+struct Derived {
+    /// The tenant that was asked for last: mostly it is the next one too.
+    last: Option<(Arc<str>, Arc<Keys>)>,
+    all: HashMap<Arc<str>, Arc<Keys>>,
+}
+
+impl Derived {
+    fn get(&mut self, tenant: &str) -> Option<Arc<Keys>> {
+        if let Some((_, keys)) = self.last.as_ref().filter(|(last, _)| **last == *tenant) {
+            return Some(Arc::clone(keys));
+        }
+        let (name, keys) = self.all.get_key_value(tenant)?;
+        self.last = Some((Arc::clone(name), Arc::clone(keys)));
+        Some(Arc::clone(keys))
+    }
 }
 
 impl Keyring {
@@ -255,13 +274,14 @@ impl Keyring {
     /// The keys of `tenant` for one purpose.
     pub fn keys(&self, domain: Domain, tenant: &str) -> Arc<Keys> {
         let place = domain as usize;
-        let (known, masters) = self.0.with(|state| {
-            let known = state.derived[place].get(tenant).map(Arc::clone);
-            (known, Arc::clone(&state.masters))
+        let known = self.0.with(|state| {
+            let known = state.derived[place].get(tenant);
+            known.ok_or_else(|| Arc::clone(&state.masters))
         });
-        if let Some(known) = known {
-            return known;
-        }
+        let masters = match known {
+            Ok(known) => return known,
+            Err(masters) => masters,
+        };
         let derived = masters.iter().map(|master| master.derive(domain, tenant));
         let keys = Arc::new(Keys(derived.collect()));
         let gone = self.0.with(|state| {
@@ -270,9 +290,9 @@ impl Keyring {
                 return None;
             }
             let of_domain = &mut state.derived[place];
-            let full = of_domain.len() >= MAX_TENANTS;
+            let full = of_domain.all.len() >= MAX_TENANTS;
             let gone = full.then(|| std::mem::take(of_domain));
-            of_domain.insert(tenant.into(), Arc::clone(&keys));
+            of_domain.all.insert(tenant.into(), Arc::clone(&keys));
             gone
         });
         drop(gone);

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::generated::envelope::Checksum;
 
 /// Bytes of a digest.
-const SIZE: usize = 8;
+pub(super) const SIZE: usize = 8;
 
 /// The digest of `entry` under `key`.
 pub(super) fn digest(algorithm: Checksum, key: &[u8], entry: &[u8]) -> [u8; SIZE] {

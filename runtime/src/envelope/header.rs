@@ -18,9 +18,6 @@ const MAGIC: [u8; 2] = [0xc4, 0x4b];
 /// Longest header, in bytes.
 const MAX_HEADER: usize = 4096;
 
-/// Room for the magic, the format id, a header length and a digest or a tag.
-const AROUND: usize = 2 + 1 + 2 + 16;
-
 /// The header that says what `meta` does. A lifetime is both the fresh and the hard one, unless it begins anew with each use:
 /// then there is no hard one. Of less than a millisecond it is one, since zero would mean forever.
 pub(super) fn of(meta: &Meta, serializer: Serializer, size: u64) -> Header {
@@ -62,23 +59,28 @@ pub(super) fn framed(header: &Header, payload: &[u8]) -> usize {
     prefix + length + payload.len()
 }
 
-/// Magic, `format`, `header` and `payload`, with room for a digest or a tag; and where the payload begins. It is moved within its
-/// own memory: for a large one the system would have to find as much again, which takes longer than the copy.
-pub(super) fn frame(format: u8, header: &Header, payload: Vec<u8>) -> Result<(Vec<u8>, usize)> {
+/// Magic, `format`, `header` and `payload`, with room for exactly `behind` bytes more; and where the payload begins. It is moved
+/// within its own memory: for a large one the system would have to find as much again, which takes longer than the copy.
+pub(super) fn frame(
+    format: u8,
+    header: &Header,
+    payload: Vec<u8>,
+    behind: usize,
+) -> Result<(Vec<u8>, usize)> {
     let length = header.encoded_len();
     if length > MAX_HEADER {
         return Err(malformed(format_args!(
             "its header would take {length} bytes"
         )));
     }
-    let mut front = Vec::with_capacity(AROUND + length);
+    let mut front = Vec::with_capacity(framed(header, &[]));
     front.extend_from_slice(&MAGIC);
     front.push(format);
     prost::encoding::encode_varint(length as u64, &mut front);
     header.encode_raw(&mut front);
     let start = front.len();
     let mut entry = payload;
-    entry.reserve_exact(AROUND + length);
+    entry.reserve_exact(start + behind);
     entry.splice(..0, front);
     Ok((entry, start))
 }

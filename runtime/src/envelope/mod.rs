@@ -194,7 +194,7 @@ impl Pipeline {
             }
         }
         let (mut entry, start) = match self.format.framing {
-            Framing::Cachekit => header::frame(self.format.id, &header, payload)?,
+            Framing::Cachekit => header::frame(self.format.id, &header, payload, self.behind())?,
         };
         for step in self.format.steps {
             match (*step, &sealing) {
@@ -212,6 +212,16 @@ impl Pipeline {
         }
         entry.shrink_to_fit();
         Ok(entry.into())
+    }
+
+    /// How many bytes stand behind the payload.
+    fn behind(&self) -> usize {
+        let of = |step: &Step| match step {
+            Step::Checksum { .. } => checksum::SIZE,
+            Step::Seal { .. } => seal::TAG,
+            Step::Serialize | Step::Compress { .. } => 0,
+        };
+        self.format.steps.iter().map(of).sum()
     }
 
     /// How many bytes [`Pipeline::open`] will go through, as far as `stored` says without being believed.
@@ -243,7 +253,7 @@ impl Pipeline {
         }
         let header = header::parse(&stored[frame])?;
         let mut payload = if self.is_sealed() {
-            self.unseal(name, &header, &stored, start)?
+            self.unseal(name, &header, stored, start)?
         } else {
             let mut payload = stored;
             payload.truncate(end);
@@ -267,7 +277,7 @@ impl Pipeline {
         &self,
         name: Name<'_>,
         header: &header::Header,
-        stored: &[u8],
+        stored: Bytes,
         start: usize,
     ) -> Result<Bytes> {
         let (Ok(nonce), seal::KEY_ID) = (header.nonce.as_slice().try_into(), header.key_id.len())
@@ -279,7 +289,7 @@ impl Pipeline {
             let id = header.key_id.iter().map(|byte| format!("{byte:02x}"));
             Error::new(ErrorCode::KeyUnknown).with("id", id.collect::<String>())
         })?;
-        Ok(seal::open(key.cipher(), name, nonce, stored, start)?.into())
+        seal::open(key.cipher(), name, nonce, stored, start)
     }
 
     /// Checks what the header says before anybody acts on it.

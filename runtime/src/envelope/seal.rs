@@ -7,6 +7,8 @@
 
 pub mod published;
 
+use bytes::{Buf, Bytes, BytesMut};
+
 use super::Name;
 use crate::error::{Error, ErrorCode, Result};
 pub(super) use crate::keyring::{Cipher, NONCE, TAG};
@@ -45,15 +47,30 @@ pub(super) fn nonce() -> Result<[u8; NONCE]> {
     random()
 }
 
-/// What a tag covers besides the payload: whose entry it is, its name, and every byte in front of the payload as it stands.
-fn associated(name: Name<'_>, prefix: &[u8]) -> Vec<u8> {
-    let mut aad = Vec::with_capacity(8 + name.tenant.len() + name.key.len() + prefix.len());
-    for part in [name.tenant.as_bytes(), name.key] {
-        aad.extend_from_slice(&(part.len() as u32).to_be_bytes());
-        aad.extend_from_slice(part);
+/// Associated data up to this length needs no allocation: a name, and a header without a newer writer's fields.
+const SHORT: usize = 320;
+
+/// Uses what a tag covers besides the payload: whose entry it is, its name, and every byte in front of the payload as it stands.
+fn associated<T>(name: Name<'_>, prefix: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {
+    let lengths = [name.tenant.len(), name.key.len()].map(|length| (length as u32).to_be_bytes());
+    let parts = [
+        &lengths[0],
+        name.tenant.as_bytes(),
+        &lengths[1],
+        name.key,
+        prefix,
+    ];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    if length > SHORT {
+        return with(&parts.concat());
     }
-    aad.extend_from_slice(prefix);
-    aad
+    let mut short = [0; SHORT];
+    let mut end = 0;
+    for part in parts {
+        short[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    with(&short[..end])
 }
 
 /// Encrypts what follows `start` in `entry` and appends the tag.
@@ -65,26 +82,31 @@ pub(super) fn close(
     start: usize,
 ) -> Result<()> {
     let (prefix, payload) = entry.split_at_mut(start);
-    let tag = cipher.seal(nonce, &associated(name, prefix), payload)?;
+    let tag = associated(name, prefix, |aad| cipher.seal(nonce, aad, payload))?;
     entry.extend_from_slice(&tag);
     Ok(())
 }
 
-/// The payload behind `start` in `entry`, whose tag stands at its end.
+/// The payload behind `start` in `entry`, whose tag stands at its end. It is decrypted where it lies if nobody else has the bytes.
 pub(super) fn open(
     cipher: &Cipher,
     name: Name<'_>,
     nonce: &[u8; NONCE],
-    entry: &[u8],
+    entry: Bytes,
     start: usize,
-) -> Result<Vec<u8>> {
-    let (prefix, sealed) = entry.split_at(start);
-    let Some((sealed, tag)) = sealed.split_last_chunk::<TAG>() else {
+) -> Result<Bytes> {
+    let mut entry = match entry.try_into_mut() {
+        Ok(entry) => entry,
+        Err(entry) => BytesMut::from(&entry[..]),
+    };
+    let (prefix, sealed) = entry.split_at_mut(start);
+    let Some((sealed, tag)) = sealed.split_last_chunk_mut::<TAG>() else {
         return Err(super::malformed("it ends too early"));
     };
-    let mut payload = sealed.to_vec();
-    cipher.open(nonce, &associated(name, prefix), tag, &mut payload)?;
-    Ok(payload)
+    associated(name, prefix, |aad| cipher.open(nonce, aad, tag, sealed))?;
+    entry.truncate(entry.len() - TAG);
+    entry.advance(start);
+    Ok(entry.freeze())
 }
 
 #[cfg(test)]

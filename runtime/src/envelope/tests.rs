@@ -53,7 +53,7 @@ fn code<T: fmt::Debug>(result: Result<T>) -> ErrorCode {
 
 /// An entry of `format` with a header of its own making, and a right checksum.
 fn forged(format: &Pipeline, header: &header::Header, payload: &[u8]) -> Bytes {
-    let (mut entry, _) = header::frame(format.format.id, header, payload.to_vec()).unwrap();
+    let (mut entry, _) = header::frame(format.format.id, header, payload.to_vec(), 0).unwrap();
     for step in format.format.steps {
         if let Step::Checksum { algorithm } = *step {
             let digest = checksum::digest(algorithm, KEY.key, &entry);
@@ -278,7 +278,7 @@ fn a_compression_that_the_format_lacks_is_foreign() {
 fn unknown_header_fields_are_passed_over() {
     let pipeline = pipeline("plain");
     let header = header::of(&meta(), Serializer::Native, 1);
-    let (framed, _) = header::frame(pipeline.format.id, &header, Vec::new()).unwrap();
+    let (framed, _) = header::frame(pipeline.format.id, &header, Vec::new(), 0).unwrap();
     // Field 100, a varint; then field 101, bytes.
     let unknown = [0xa0, 0x06, 0x07, 0xaa, 0x06, 0x02, 1, 2];
     let mut entry = framed.clone();

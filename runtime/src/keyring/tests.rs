@@ -211,7 +211,7 @@ fn derived_keys_are_kept_for_so_many_tenants_only() {
     }
     let kept = keyring
         .0
-        .with(|state| state.derived[Domain::Local as usize].len());
+        .with(|state| state.derived[Domain::Local as usize].all.len());
     assert!(kept <= MAX_TENANTS, "{kept} tenants");
     let again = keyring.keys(Domain::Local, "0");
     assert!(!Arc::ptr_eq(&first, &again));

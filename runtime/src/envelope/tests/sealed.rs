@@ -93,17 +93,18 @@ fn a_tenant_and_a_key_cannot_trade_bytes() {
     };
     let mut entry = b"prefixpayload".to_vec();
     seal::close(cipher, ab, &nonce, &mut entry, 6).unwrap();
+    let entry = Bytes::from(entry);
     assert_eq!(
-        seal::open(cipher, ab, &nonce, &entry, 6).unwrap(),
-        b"payload"
+        seal::open(cipher, ab, &nonce, entry.clone(), 6).unwrap(),
+        &b"payload"[..]
     );
     assert_eq!(
-        code(seal::open(cipher, a, &nonce, &entry, 6)),
+        code(seal::open(cipher, a, &nonce, entry.clone(), 6)),
         ErrorCode::EnvelopeTampered
     );
     // Nor can the bytes in front and the payload.
     assert_eq!(
-        code(seal::open(cipher, ab, &nonce, &entry, 5)),
+        code(seal::open(cipher, ab, &nonce, entry.clone(), 5)),
         ErrorCode::EnvelopeTampered
     );
 }
