@@ -72,6 +72,12 @@ pub enum ErrorCode {
     /// the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one
     /// of previous_master_keys
     KeyUnknown,
+    /// {segment}={value} cannot be part of an interop key: {reason}
+    InteropSegment,
+    /// {path} is of type {type}, which is not part of interop/v1: {reason}
+    InteropUnsupported,
+    /// the bytes are no value of interop/v1: {reason}
+    InteropCorrupt,
     /// the caller was interrupted while waiting
     Interrupted,
     /// a defect of cachekit: {reason}; please report it
@@ -102,6 +108,9 @@ impl ErrorCode {
         Self::EnvelopeChecksum,
         Self::EnvelopeTampered,
         Self::KeyUnknown,
+        Self::InteropSegment,
+        Self::InteropUnsupported,
+        Self::InteropCorrupt,
         Self::Interrupted,
         Self::Internal,
     ];
@@ -130,6 +139,9 @@ impl ErrorCode {
             Self::EnvelopeChecksum => "envelope_checksum",
             Self::EnvelopeTampered => "envelope_tampered",
             Self::KeyUnknown => "key_unknown",
+            Self::InteropSegment => "interop_segment",
+            Self::InteropUnsupported => "interop_unsupported",
+            Self::InteropCorrupt => "interop_corrupt",
             Self::Interrupted => "interrupted",
             Self::Internal => "internal",
         }
@@ -144,10 +156,15 @@ impl ErrorCode {
             | Self::BackendInvalid
             | Self::KeyInvalid
             | Self::KeyMissing
-            | Self::SpecMismatch => ErrorKind::Configuration,
+            | Self::SpecMismatch
+            | Self::InteropSegment => ErrorKind::Configuration,
             Self::FunctionUnsupported => ErrorKind::Unsupported,
             Self::ArgumentUnsupported => ErrorKind::Key,
-            Self::ValueUnsupported | Self::ValueTooLarge | Self::ValueCorrupt => ErrorKind::Value,
+            Self::ValueUnsupported
+            | Self::ValueTooLarge
+            | Self::ValueCorrupt
+            | Self::InteropUnsupported
+            | Self::InteropCorrupt => ErrorKind::Value,
             Self::RemoteUnavailable
             | Self::RemoteTimeout
             | Self::RemoteProtocol
@@ -214,6 +231,11 @@ impl ErrorCode {
             Self::KeyUnknown => {
                 "the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one of previous_master_keys"
             }
+            Self::InteropSegment => "{segment}={value} cannot be part of an interop key: {reason}",
+            Self::InteropUnsupported => {
+                "{path} is of type {type}, which is not part of interop/v1: {reason}"
+            }
+            Self::InteropCorrupt => "the bytes are no value of interop/v1: {reason}",
             Self::Interrupted => "the caller was interrupted while waiting",
             Self::Internal => "a defect of cachekit: {reason}; please report it",
         }
@@ -241,6 +263,9 @@ impl ErrorCode {
             Self::RemoteUnavailable | Self::RemoteProtocol | Self::RemoteRefused => "BackendError",
             Self::RemoteTimeout => "BackendTimeoutError",
             Self::EnvelopeTampered => "TamperedError",
+            Self::InteropSegment | Self::InteropUnsupported | Self::InteropCorrupt => {
+                "InteropError"
+            }
             Self::Interrupted => "CacheKitError",
             Self::Internal => "InternalError",
         }

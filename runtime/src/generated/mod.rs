@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "3261725bd85f1bfb22b750cc5fcbe03d03465b9e7da5bad5a8494bc06eda2313";
+pub const SPEC_HASH: &str = "54a10887f7da39a48cb6816f23265d48af72b1bdde505a975ca34292275766d1";

@@ -25,6 +25,7 @@ mod fork;
 mod function;
 mod guard;
 mod heap;
+mod interop;
 mod isolate;
 mod kept;
 mod key;
@@ -179,6 +180,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     awaitable::register(module)?;
     event_loop::register(module)?;
     disabled::register(module)?;
+    interop::register(module)?;
     values::register_private(module)?;
     module.add_class::<entries::Entries>()?;
     plans::register(module)?;

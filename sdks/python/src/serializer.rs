@@ -320,7 +320,10 @@ pub(crate) fn is_ascii(
     views: Option<&Bound<'_, PyAny>>,
     data: Vec<Bound<'_, PyAny>>,
 ) -> PyResult<bool> {
-    let data = data.iter().map(View::of).collect::<PyResult<Vec<_>>>()?;
+    let data = data
+        .into_iter()
+        .map(|data| View::of(&data))
+        .collect::<PyResult<Vec<_>>>()?;
     let views = views.map(View::of).transpose()?;
     let views = views.as_ref().map_or(&[][..], View::bytes);
     let (views, rest) = views.as_chunks::<16>();

@@ -19,7 +19,15 @@ from cachekit import _fork as _fork
 from cachekit import _native
 from cachekit._configuration import configure
 from cachekit._disabled import disabled
-from cachekit._native import Backend, CachedFunction, is_disabled, metrics_text
+from cachekit._native import (
+    Backend,
+    CachedFunction,
+    decode_interop_value,
+    encode_interop_value,
+    generate_interop_key,
+    is_disabled,
+    metrics_text,
+)
 from cachekit._registered import register
 from cachekit._spec import SPEC_HASH
 from cachekit._warnings import CacheKitWarning
@@ -30,6 +38,7 @@ from cachekit.exceptions import (
     ConfigurationError,
     EnvelopeError,
     InternalError,
+    InteropError,
     NotCacheableError,
     TamperedError,
     make_error,
@@ -59,11 +68,15 @@ __all__ = [
     "ConfigurationError",
     "EnvelopeError",
     "InternalError",
+    "InteropError",
     "NotCacheableError",
     "TamperedError",
     "cache",
     "configure",
+    "decode_interop_value",
     "disabled",
+    "encode_interop_value",
+    "generate_interop_key",
     "is_disabled",
     "metrics_text",
     "register",

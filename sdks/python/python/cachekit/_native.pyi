@@ -250,6 +250,19 @@ class AsyncCachedFunction(_Async[_P, _R_co]):
 def is_disabled() -> bool:
     """Whether `disabled()` applies here and now."""
 
+def generate_interop_key(namespace: str, operation: str, args: list[Any] | tuple[Any, ...]) -> str:
+    """The key that every cachekit SDK makes of a call: `{namespace}:{operation}:{hash of the arguments}`.
+
+    `args` are the arguments of the call, all of them, in the order of the signature, with defaults. `InteropError` if one is
+    not of the types that all languages have, or a segment does not match `[a-z0-9][a-z0-9._-]{0,63}`.
+    """
+
+def encode_interop_value(value: object) -> bytes:
+    """The one MessagePack document of `value`. `InteropError` if it has none."""
+
+def decode_interop_value(data: bytes | bytearray | memoryview) -> Any:
+    """The value of one MessagePack document, whoever wrote it. `InteropError` if it is none, or more than one."""
+
 def metrics_text() -> str:
     """Every metric of this process, in Prometheus' text exposition."""
 

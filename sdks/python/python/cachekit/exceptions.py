@@ -55,6 +55,10 @@ class TamperedError(EnvelopeError):
     """An entry that was sealed here was changed, or replaced by something else. Raised only with `fail_closed`."""
 
 
+class InteropError(CacheKitError, ValueError):
+    """A namespace, an argument, a value or stored bytes are not what the cachekit SDKs of other languages agree on."""
+
+
 class InternalError(CacheKitError):
     """A defect of cachekit itself; please report it."""
 
@@ -82,6 +86,9 @@ ERRORS: dict[str, tuple[type[CacheKitError], bool, str]] = {
     "envelope_checksum": (EnvelopeError, False, "the entry's checksum does not match: its bytes were changed, or it belongs to another key"),
     "envelope_tampered": (TamperedError, False, "the entry does not open: {reason}"),
     "key_unknown": (EnvelopeError, False, "the entry is sealed under the key {id}, which is not known here; if it was rotated out too early, give it as one of previous_master_keys"),
+    "interop_segment": (InteropError, False, "{segment}={value} cannot be part of an interop key: {reason}"),
+    "interop_unsupported": (InteropError, False, "{path} is of type {type}, which is not part of interop/v1: {reason}"),
+    "interop_corrupt": (InteropError, False, "the bytes are no value of interop/v1: {reason}"),
     "interrupted": (CacheKitError, False, "the caller was interrupted while waiting"),
     "internal": (InternalError, False, "a defect of cachekit: {reason}; please report it"),
 }
