@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import pytest
 
-from cachekit import NotCacheableError, _native, cache
+from cachekit import NotCacheableError, _kinds, _native, cache
 from support import on_a_small_stack
 from test_values import nested
 
@@ -495,6 +495,21 @@ def test_pandas() -> None:
     weighed = cache(backend=None)(lambda: large)
     weighed()
     assert 400_000 <= weighed.cache_info().currbytes < 1_300_000
+
+
+def test_text_and_categories_are_not_looked_at_one_by_one() -> None:
+    pandas = pytest.importorskip("pandas")
+    text = pandas.Series(["a", "b"] * 500, dtype="string")
+    category = text.astype("category")
+    frame = pandas.DataFrame({"text": text, "category": category}, index=pandas.Index(text))
+    parts, size = _kinds._look_at_frame(frame)
+    # No more than the labels.
+    assert len(parts) <= 2
+    assert size > 1000
+    for value in (frame, text, category, frame.index, pandas.CategoricalIndex(category)):
+        assert classify(value) == "rich"
+    opaque = pandas.Categorical.from_codes([0], pandas.Index([Opaque()], dtype=object))
+    assert classify(pandas.Series(opaque)) == "other"
 
 
 def test_polars() -> None:

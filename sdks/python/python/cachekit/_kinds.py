@@ -177,7 +177,7 @@ def _look_at_frame(frame: Any) -> Any:
     parts = _attributes(frame) + _objects(frame.index) + _objects(frame.columns)
     for position, dtype in enumerate(frame.dtypes.tolist()):
         if dtype.kind == "O":
-            parts += frame.iloc[:, position].tolist()
+            parts += _objects(frame.iloc[:, position])
     return parts, int(frame.memory_usage(index=True, deep=True).sum())
 
 
@@ -195,7 +195,13 @@ def _attributes(frame: Any) -> list[Any]:
 
 
 def _objects(column: Any) -> list[Any]:
-    return list(column.tolist()) if column.dtype.kind == "O" else []
+    pandas, dtype = sys.modules["pandas"], column.dtype
+    if dtype.kind != "O" or isinstance(dtype, (pandas.StringDtype, getattr(pandas, "ArrowDtype", ()))):
+        # Text, and what Arrow holds, nobody can change.
+        return []
+    if isinstance(dtype, pandas.CategoricalDtype):
+        return _objects(dtype.categories)
+    return list(column.tolist())
 
 
 def _copy_frame(frame: Any) -> Any:
