@@ -476,14 +476,14 @@ def test_an_entry_of_a_changed_class_is_a_miss_and_counted() -> None:
     backend = Backend("memory://")
     before, now = fields(a=int, b=int), fields(a=int)
 
-    @cache(namespace="changing", backend=backend, l1=False, types=before)
-    def old() -> Any:
-        return before(1, 2)
+    def cached(cls: type, *content: int) -> Any:
+        @cache(namespace="changing", backend=backend, l1=False, types=cls)
+        def made() -> Any:
+            return cls(*content)
 
-    @cache(namespace="changing", backend=backend, l1=False, types=now)
-    def new() -> Any:
-        return now(1)
+        return made
 
+    old, new = cached(before, 1, 2), cached(now, 1)
     counted = 'cachekit_lookups_total{outcome="error",tier="l2"} '
 
     def errors() -> int:
