@@ -15,7 +15,7 @@ from typing import Any, Callable
 import pytest
 
 import class_module as module
-from cachekit import Backend, CacheKitWarning, NotCacheableError, _native, cache, metrics_text, register
+from cachekit import Backend, CacheKitWarning, NotCacheableError, _classes, _native, cache, metrics_text, register
 from cachekit.exceptions import CacheKitError
 from class_module import (
     Address,
@@ -498,3 +498,37 @@ def test_an_entry_of_a_changed_class_is_a_miss_and_counted() -> None:
     assert errors() == before_that + 1
     assert new() == now(1)
     assert (new.cache_info().misses, new.cache_info().l2_hits) == (1, 1)
+
+
+def test_threads_that_look_at_once_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: dict[Any, Any] = {}
+    describe = _classes.describe
+
+    def meanwhile(cls: type) -> Any:
+        if cls is User and cls not in plans:
+            monkeypatch.setattr(_classes, "describe", describe)
+            _classes.learn(plans, User, None, (User,))
+        return describe(cls)
+
+    monkeypatch.setattr(_classes, "describe", meanwhile)
+    assert isinstance(_classes.learn(plans, User, None, (User,)), _native.Plan)
+    assert isinstance(_classes.find(plans, ("class_module", "User"), None, (User,)), _native.Plan)
+
+
+def test_a_class_that_is_defined_and_registered_again_takes_the_place_of_the_old_one() -> None:
+    first = register(fields(a=int))
+
+    def function() -> Any:
+        return made
+
+    made: Any = first(1)
+    cached = cache(isolation="sealed", backend=None, strict=True)(function)
+    assert cached() == first(1)
+    second = register(fields(a=int, b=int))
+    made = second(1, 2)
+    cached.cache_clear()
+    assert cached() == cached() == second(1, 2)
+    made = first(1)
+    cached.cache_clear()
+    with pytest.raises(NotCacheableError, match="nothing says that its class may be made"):
+        cached()

@@ -33,9 +33,8 @@ _COLLECTIONS = ("Counter", "OrderedDict", "deque")
 def learn(plans: Plans, cls: type, function: Any, given: Any) -> Found:
     """The plan of `cls`, or why there is none; an empty reason if it is just none of ours."""
     content = content_of(cls)
-    if content is not None and cls not in _gathered(plans, function, given):
-        plans[cls] = _native.Plan.content(cls, *content)
-        made: Found = plans[cls]
+    if content is not None and cls not in _factories():
+        made = plans[cls] = _native.Plan.content(cls, *content)
         return made
     found: Found | None = _gathered(plans, function, given).get(cls)
     if found is not None:
@@ -63,8 +62,12 @@ def name_of(cls: type) -> Name:
 
 def _gathered(plans: Plans, function: Any, given: Any) -> Plans:
     version = _registered.version
-    if plans.get(None) == version:
+    known, complete = plans.get(None, (version, False))
+    if known == version and complete:
         return plans
+    if known != version:
+        # Classes that were registered may have gone.
+        plans.clear()
     search = Search()
     search.function(function)
     for cls in given or ():
@@ -76,14 +79,17 @@ def _gathered(plans: Plans, function: Any, given: Any) -> Plans:
         if isinstance(plan, str):
             continue
         other = plans.get(name_of(cls))
-        if other is not None:
+        if isinstance(other, _native.Plan) and other.cls is cls:
+            # Another thread found it meanwhile.
+            plan = other
+        elif other is not None:
             # Of two classes with one name, neither can be told from it.
             plan = "another class that the function names has the same name; rename one of them"
             if isinstance(other, _native.Plan):
                 plans[other.cls] = plan
         plans[cls] = plans[name_of(cls)] = plan
     # What could not be found yet is looked for again.
-    plans[None] = version if search.complete else None
+    plans[None] = (version, search.complete)
     return plans
 
 

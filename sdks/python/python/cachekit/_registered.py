@@ -33,9 +33,16 @@ def register(cls: T) -> T:
 
         shown = getattr(cls, "__qualname__", repr(cls))
         raise make_error("option_invalid", option="register", value=shown, reason=reason)
+    # A module or a cell that runs again defines its classes again.
+    for known in [known for known in classes if _name_of(known) == _name_of(cls)]:
+        del classes[known]
     classes[cls] = None
     version += 1
     return cls
+
+
+def _name_of(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
 
 
 def why_not(cls: type) -> str:
