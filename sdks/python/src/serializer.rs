@@ -315,7 +315,6 @@ pub(crate) fn deserialize<'py>(
 
 /// Whether text in Arrow's views, of sixteen bytes each, lies within `data`, and it and `data` are ASCII.
 #[pyfunction]
-#[expect(clippy::needless_pass_by_value, reason = "a Python function")]
 pub(crate) fn is_ascii(
     views: Option<&Bound<'_, PyAny>>,
     data: Vec<Bound<'_, PyAny>>,
