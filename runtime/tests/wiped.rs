@@ -1,8 +1,8 @@
 //! Keys are wiped before their memory is given back: an allocator looks at every block that it gets.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use cachekit_runtime::envelope::{Meta, Name, Pipeline};
 use cachekit_runtime::generated::presets;
@@ -20,7 +20,7 @@ static ARMED: AtomicBool = AtomicBool::new(false);
 static LEAKS: AtomicUsize = AtomicUsize::new(0);
 
 /// Parts of keys to be looked for.
-static mut PARTS: [[u8; PART]; 8] = [[0; PART]; 8];
+static PARTS: OnceLock<[[u8; PART]; 8]> = OnceLock::new();
 
 // SAFETY: memory is the system's; a block is only read before it is given back.
 unsafe impl GlobalAlloc for Watching {
@@ -30,14 +30,11 @@ unsafe impl GlobalAlloc for Watching {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if ARMED.load(Ordering::Acquire) {
-            // SAFETY: a block of that size, initialised by `alloc`; the parts do not change any more.
-            let (bytes, parts) = unsafe {
-                (
-                    std::slice::from_raw_parts(block, layout.size()),
-                    &*&raw const PARTS,
-                )
-            };
+        if ARMED.load(Ordering::Acquire)
+            && let Some(parts) = PARTS.get()
+        {
+            // SAFETY: a block of that size, initialised by `alloc`.
+            let bytes = unsafe { std::slice::from_raw_parts(block, layout.size()) };
             if bytes
                 .windows(PART)
                 .any(|bytes| parts.iter().any(|part| part == bytes))
@@ -75,14 +72,11 @@ fn keys_are_wiped_before_their_memory_is_given_back() {
     }
     let previous = current.map(|byte| !byte);
     let keys = [current, derived(&current), previous, derived(&previous)];
-    for (at, key) in keys.iter().enumerate() {
-        let (halves, _) = key.as_chunks::<PART>();
-        // SAFETY: nothing looks at them before it is armed.
-        unsafe {
-            PARTS[2 * at] = halves[0];
-            PARTS[2 * at + 1] = halves[1];
-        }
+    let mut parts = [[0; PART]; 8];
+    for (parts, key) in parts.chunks_mut(2).zip(&keys) {
+        parts.copy_from_slice(key.as_chunks::<PART>().0);
     }
+    PARTS.set(parts).expect("set once");
     ARMED.store(true, Ordering::Release);
 
     // That a key which is not wiped is seen.

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::header::{Header, take_varint, varint};
 use super::lz4;
 use super::seal::{KEY_ID, Key, NONCE, TAG, associated};
+use super::zstd;
 
 /// How every entry begins.
 pub(super) const MAGIC: [u8; 2] = [0xc4, 0x4b];
@@ -17,6 +18,8 @@ pub(super) const MAX_HEADER: usize = 4096;
 pub(super) const UNCOMPRESSED: i32 = 0;
 /// `Compression` of the header: one LZ4 block.
 pub(super) const LZ4: i32 = 1;
+/// `Compression` of the header: one Zstandard frame.
+pub(super) const ZSTD: i32 = 2;
 
 const DIGEST: usize = 8;
 
@@ -30,6 +33,8 @@ pub(super) struct Layout {
     pub(super) id: u8,
     /// Smallest payload that its compression step tries; nothing without that step.
     pub(super) compress_from: Option<u64>,
+    /// How, as the header says it.
+    pub(super) compression: i32,
     pub(super) checksum: bool,
     pub(super) sealed: bool,
 }
@@ -159,7 +164,7 @@ pub(super) fn open(
     }
     let packed = match header.compression {
         UNCOMPRESSED => false,
-        LZ4 if reader.layout.compress_from.is_some() => true,
+        found if found == reader.layout.compression => true,
         _ => return Err(FOREIGN),
     };
     let size = header.uncompressed_size;
@@ -174,10 +179,15 @@ pub(super) fn open(
             Err(MALFORMED)
         };
     }
-    if size > 255 * payload.len() as u64 + 64 {
-        return Err(MALFORMED);
-    }
-    let value = lz4::decompress(payload, size as usize).ok_or(MALFORMED)?;
+    let value = if header.compression == LZ4 {
+        if size > 255 * payload.len() as u64 + 64 {
+            return Err(MALFORMED);
+        }
+        lz4::decompress(payload, size as usize)
+    } else {
+        zstd::decompress(payload, size as usize)
+    };
+    let value = value.ok_or(MALFORMED)?;
     Ok((header, value))
 }
 
@@ -192,6 +202,7 @@ mod tests {
             name: "x".to_owned(),
             id: 2,
             compress_from,
+            compression: LZ4,
             checksum,
             sealed: false,
         }

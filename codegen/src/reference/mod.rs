@@ -5,6 +5,7 @@
 
 mod cases;
 mod envelope;
+mod frames;
 mod header;
 mod key;
 mod lz4;
@@ -17,6 +18,7 @@ mod seal;
 mod sealed;
 mod values;
 mod wycheproof;
+mod zstd;
 
 use crate::emit::Output;
 use crate::model::{Format, Spec, StepKind};
@@ -50,13 +52,20 @@ fn layout(format: &Format) -> Option<Layout> {
         name: format.name.clone(),
         id: u8::try_from(format.id).ok()?,
         compress_from: None,
+        compression: 0,
         checksum: false,
         sealed: false,
     };
     for step in &format.steps {
         match &step.kind {
             StepKind::Serialize => {}
-            StepKind::Compress { min_bytes, .. } => layout.compress_from = Some(*min_bytes),
+            StepKind::Compress {
+                min_bytes,
+                algorithm,
+            } => {
+                layout.compress_from = Some(*min_bytes);
+                layout.compression = algorithm.number;
+            }
             StepKind::Checksum { .. } => layout.checksum = true,
             StepKind::Seal { .. } => layout.sealed = true,
         }

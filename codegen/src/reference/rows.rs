@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::envelope::{LZ4, Layout, MAX_HEADER, Place, Reader, entry, prefix};
+use super::envelope::{LZ4, Layout, MAX_HEADER, Place, Reader, ZSTD, entry, prefix};
 use super::header::{Header, varint};
 use super::lz4;
 use super::maker::{
@@ -25,7 +25,7 @@ const NOTES: &[(&str, &str)] = &[
     ("Canonical", "A writer makes exactly these bytes."),
     (
         "Compressed",
-        "The payload is one LZ4 block, from another compressor than the usual one.",
+        "The payload is one LZ4 block or one Zstandard frame, from another compressor than the usual one.",
     ),
     ("Flipped", "One bit was flipped."),
     (
@@ -113,8 +113,10 @@ fn group(layout: &Layout, layouts: &[Layout]) -> Group {
     rows.extend(maker.damaged());
     rows.extend(maker.lying());
     rows.extend(maker.foreign(layouts));
-    if layout.compress_from.is_some() {
-        rows.extend(maker.compressed());
+    match layout.compression {
+        LZ4 => rows.extend(maker.compressed()),
+        ZSTD => rows.extend(maker.frames()),
+        _ => {}
     }
     let mut parameters = members([
         ("format", json!(layout.name)),
@@ -473,9 +475,9 @@ impl Maker<'_> {
         let bytes = self.entry(&compressed(99), &payload);
         let comment = "a compression of the future";
         rows.push(self.refused("ForeignCompression", comment, FOREIGN, &bytes));
-        if self.layout.compress_from.is_none() {
+        if self.layout.compression != LZ4 {
             let bytes = self.entry(&compressed(LZ4), &lz4::compress(&payload));
-            let comment = "LZ4 in a format that does not compress";
+            let comment = "LZ4 in a format that does not compress so";
             rows.push(self.refused("ForeignCompression", comment, FOREIGN, &bytes));
         }
         rows

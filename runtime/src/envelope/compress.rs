@@ -9,6 +9,8 @@ use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress as decompress_lz4, get_maximum_output_size,
 };
 
+use zstd::bulk::{Compressor, Decompressor};
+
 use super::malformed;
 use crate::error::Result;
 use crate::generated::envelope::Compression;
@@ -33,10 +35,20 @@ thread_local! {
     static TABLES: RefCell<[Option<CompressTable>; 2]> = const { RefCell::new([None, None]) };
 }
 
+/// What the library itself begins with: more work gains little on what is cached.
+const LEVEL: i32 = 3;
+
+thread_local! {
+    /// Contexts of Zstandard, which take longer to make than a small payload to compress.
+    static ZSTD: RefCell<(Option<Compressor<'static>>, Option<Decompressor<'static>>)> =
+        const { RefCell::new((None, None)) };
+}
+
 /// How a header names `algorithm`.
 pub(super) const fn wire(algorithm: Compression) -> wire::Compression {
     match algorithm {
         Compression::Lz4 => wire::Compression::Lz4,
+        Compression::Zstd => wire::Compression::Zstd,
     }
 }
 
@@ -59,6 +71,14 @@ pub(super) fn compress(algorithm: Compression, payload: &[u8]) -> Option<Vec<u8>
             let length = compress_into_with_table(payload, &mut packed, table).ok()?;
             packed.truncate(length);
             Some(packed)
+        }),
+        Compression::Zstd => ZSTD.with(|contexts| {
+            let mut contexts = contexts.try_borrow_mut().ok()?;
+            let context = match &mut contexts.0 {
+                Some(context) => context,
+                none => none.insert(Compressor::new(LEVEL).ok()?),
+            };
+            context.compress(payload).ok()
         }),
     }
 }
@@ -90,14 +110,41 @@ pub(super) fn decompress(algorithm: Compression, packed: &[u8], size: u64) -> Re
             };
             let payload = decompress_lz4(packed, capacity)
                 .map_err(|error| malformed("it does not decompress").with_source(error))?;
-            if payload.len() == capacity {
-                Ok(payload)
-            } else {
-                let actual = payload.len();
-                Err(malformed(format_args!(
-                    "it declares {size} bytes and has {actual}"
-                )))
-            }
+            exactly(size, payload)
         }
+        Compression::Zstd => {
+            // The frame and the header must agree, and nothing may follow, before there is room for what it becomes.
+            let said = zstd::zstd_safe::get_frame_content_size(packed)
+                .ok()
+                .flatten();
+            let whole = zstd::zstd_safe::find_frame_compressed_size(packed) == Ok(packed.len());
+            let Some(capacity) = usize::try_from(size)
+                .ok()
+                .filter(|_| said == Some(size) && whole)
+            else {
+                return Err(malformed("it is no frame of that size"));
+            };
+            let payload = ZSTD.with(|contexts| {
+                let mut contexts = contexts.try_borrow_mut().map_err(malformed)?;
+                let context = match &mut contexts.1 {
+                    Some(context) => context,
+                    none => none.insert(Decompressor::new().map_err(malformed)?),
+                };
+                let payload = context.decompress(packed, capacity);
+                payload.map_err(|error| malformed("it does not decompress").with_source(error))
+            });
+            exactly(size, payload?)
+        }
+    }
+}
+
+fn exactly(size: u64, payload: Vec<u8>) -> Result<Vec<u8>> {
+    if payload.len() as u64 == size {
+        Ok(payload)
+    } else {
+        let actual = payload.len();
+        Err(malformed(format_args!(
+            "it declares {size} bytes and has {actual}"
+        )))
     }
 }

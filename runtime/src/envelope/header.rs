@@ -5,6 +5,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use bytes::BufMut;
 use prost::Message;
 
 use super::{Meta, foreign, malformed};
@@ -73,15 +74,17 @@ pub(super) fn frame(
             "its header would take {length} bytes"
         )));
     }
-    let mut front = Vec::with_capacity(framed(header, &[]));
-    front.extend_from_slice(&MAGIC);
-    front.push(format);
+    let start = framed(header, &[]);
+    let mut entry = payload;
+    let size = entry.len();
+    entry.reserve_exact(start + behind);
+    entry.resize(size + start, 0);
+    entry.copy_within(..size, start);
+    let mut front = &mut entry[..start];
+    front.put_slice(&MAGIC);
+    front.put_u8(format);
     prost::encoding::encode_varint(length as u64, &mut front);
     header.encode_raw(&mut front);
-    let start = front.len();
-    let mut entry = payload;
-    entry.reserve_exact(start + behind);
-    entry.splice(..0, front);
     Ok((entry, start))
 }
 

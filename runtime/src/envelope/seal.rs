@@ -48,7 +48,7 @@ pub(super) fn nonce() -> Result<[u8; NONCE]> {
 }
 
 /// Associated data up to this length needs no allocation: a name, and a header without a newer writer's fields.
-const SHORT: usize = 320;
+const SHORT: usize = 256;
 
 /// Uses what a tag covers besides the payload: whose entry it is, its name, and every byte in front of the payload as it stands.
 fn associated<T>(name: Name<'_>, prefix: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {

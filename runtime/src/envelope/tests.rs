@@ -510,3 +510,27 @@ fn a_format_has_a_brother_with_a_checksum_and_one_without() {
         }
     }
 }
+
+#[test]
+fn a_frame_that_lies_costs_no_memory() {
+    let dense = pipeline("dense");
+    let text = "the quick brown fox jumps over the lazy dog; ".repeat(2000);
+    let stored = dense.wrap(KEY, &meta(), text.clone().into_bytes()).unwrap();
+    let packed = pipeline("packed").wrap(KEY, &meta(), text.clone().into_bytes());
+    assert!(stored.len() < packed.unwrap().len());
+    assert_eq!(dense.open(KEY, stored).unwrap().1, text.as_bytes());
+
+    // A frame of a few bytes that says it becomes the most that is allowed: the content decides, not what is said of it.
+    let size = 1 << 20;
+    let bomb = zstd::bulk::compress(&vec![0; size], 3).unwrap();
+    for declared in [size as u64 - 1, size as u64] {
+        let mut header = header::of(&meta(), Serializer::Native, declared);
+        header.compression = crate::generated::wire::Compression::Zstd as i32;
+        let opened = dense.open(KEY, forged(&dense, &header, &bomb));
+        if declared == size as u64 {
+            assert_eq!(opened.unwrap().1.len(), size);
+        } else {
+            assert_eq!(code(opened), ErrorCode::EnvelopeMalformed);
+        }
+    }
+}

@@ -7,6 +7,8 @@
 pub enum Compression {
     /// LZ4 block without a size prefix; the header carries the uncompressed size.
     Lz4,
+    /// One Zstandard frame that says the size of its content.
+    Zstd,
 }
 
 /// Checksum algorithms.
@@ -133,5 +135,22 @@ pub const SLIM: Format = Format {
     ],
 };
 
+/// Compressed harder where that shrinks it, and checked.
+pub const DENSE: Format = Format {
+    name: "dense",
+    id: 6,
+    framing: Framing::Cachekit,
+    steps: &[
+        Step::Serialize,
+        Step::Compress {
+            algorithm: Compression::Zstd,
+            min_bytes: 512,
+        },
+        Step::Checksum {
+            algorithm: Checksum::Xxh3_64,
+        },
+    ],
+};
+
 /// Every format, by rising id.
-pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED, &SLIM];
+pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED, &SLIM, &DENSE];

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "54a10887f7da39a48cb6816f23265d48af72b1bdde505a975ca34292275766d1";
+pub const SPEC_HASH: &str = "3f252fa7334e39842fa23f8146bb5971d98aff22a7293ac23ff73e3b64a07c46";

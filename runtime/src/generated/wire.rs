@@ -92,6 +92,8 @@ pub enum Compression {
     None = 0,
     /// LZ4 block.
     Lz4 = 1,
+    /// Zstandard frame.
+    Zstd = 2,
 }
 impl Compression {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -102,6 +104,7 @@ impl Compression {
         match self {
             Self::None => "COMPRESSION_NONE",
             Self::Lz4 => "COMPRESSION_LZ4",
+            Self::Zstd => "COMPRESSION_ZSTD",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -109,6 +112,7 @@ impl Compression {
         match value {
             "COMPRESSION_NONE" => Some(Self::None),
             "COMPRESSION_LZ4" => Some(Self::Lz4),
+            "COMPRESSION_ZSTD" => Some(Self::Zstd),
             _ => None,
         }
     }
