@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_compressed_comes_back() {
-        let mixed = [&b"abc"[..], &[7; 300_000], b"xyz"].concat();
+        let mixed = [&b"abc"[..], &vec![7; 300_000], b"xyz"].concat();
         for input in [&b""[..], b"a", &[0; 15], &[0; 16], &mixed] {
             let frame = compress(input);
             assert_eq!(decompress(&frame, input.len()).as_deref(), Some(input));

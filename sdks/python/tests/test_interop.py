@@ -22,7 +22,7 @@ from cachekit import InteropError, decode_interop_value, encode_interop_value, g
 msgpack = pytest.importorskip("msgpack")
 interop_reference = pytest.importorskip("interop_reference")
 
-VECTORS = json.loads((Path(__file__).parents[3] / "tests/vectors/interop.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[3] / "tests/published/interop.json").read_text())
 
 
 def typed(value: Any) -> Any:
