@@ -11,7 +11,7 @@ use cachekit_runtime::cache::{Codec, MessagePack};
 use cachekit_runtime::envelope::{Meta, Name, Pipeline};
 use cachekit_runtime::error::{Error, ErrorCode, Result};
 use cachekit_runtime::generated::config::Options;
-use cachekit_runtime::generated::envelope::FORMATS;
+use cachekit_runtime::generated::envelope::{FORMATS, Framing};
 use cachekit_runtime::generated::presets::{self, Preset};
 use cachekit_runtime::generated::wire;
 use cachekit_runtime::key::{CacheKey, Identity, KeyHash};
@@ -156,7 +156,10 @@ fn entries_open_or_are_refused_as_the_vectors_say() {
             }
         }
     });
-    assert_eq!(formats.len(), FORMATS.len(), "vectors for {formats:?} only");
+    let ours = FORMATS
+        .iter()
+        .filter(|format| format.framing == Framing::Cachekit);
+    assert_eq!(formats.len(), ours.count(), "vectors for {formats:?} only");
 }
 
 fn keyring(group: &Value) -> Arc<Keyring> {

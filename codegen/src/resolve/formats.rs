@@ -4,7 +4,7 @@ use super::{Resolver, SPEC_PACKAGE, called};
 use crate::load::View;
 use crate::model::{Format, Step, StepKind};
 
-/// Every format, by id.
+/// Every format by id, and then those whose framing carries none.
 pub(super) fn all(resolver: &mut Resolver<'_>) -> Vec<Format> {
     let loaded = resolver.loaded;
     let name = format!("{SPEC_PACKAGE}.EnvelopeFormat");
@@ -12,7 +12,7 @@ pub(super) fn all(resolver: &mut Resolver<'_>) -> Vec<Format> {
         .documents_of(&name)
         .map(|document| read(resolver, &document.view()))
         .collect();
-    formats.sort_by_key(|format| (format.id, format.name.clone()));
+    formats.sort_by_key(|format| (format.id == 0, format.id, format.name.clone()));
     formats
 }
 

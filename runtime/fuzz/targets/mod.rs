@@ -52,7 +52,7 @@ pub(crate) fn envelope_open(data: &[u8]) {
         body.splice(..0, [0xc4, 0x4b, format.id]);
     }
     let checked = |step: &Step| matches!(step, Step::Checksum { .. });
-    let closed = choice & 0x80 != 0 && format.steps.iter().any(checked);
+    let closed = choice & 0x80 != 0 && pipeline.keeps_meta() && format.steps.iter().any(checked);
     let close = |body: &[u8]| {
         let mut stored = body.to_vec();
         if closed {
@@ -69,7 +69,7 @@ pub(crate) fn envelope_open(data: &[u8]) {
         return;
     };
     assert!(payload.len() as u64 <= MOST);
-    if body.ends_with(&payload) {
+    if pipeline.keeps_meta() && body.ends_with(&payload) {
         body.push(0);
         let longer = pipeline.open(NAME, close(&body).into());
         assert!(longer.is_err(), "a byte more than it says");

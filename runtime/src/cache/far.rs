@@ -163,6 +163,13 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         let pipeline = &shared.pipeline;
         let effort = pipeline.effort(&stored);
         let (meta, payload) = aside(&shared.codec, effort, || pipeline.open(name, stored))?;
+        if !pipeline.keeps_meta() {
+            // Written in the last moment, it lives for as long as one that is written now.
+            return Ok(Some((
+                shared.codec.decode(&payload)?,
+                self.lifetimes.of(hash),
+            )));
+        }
         // A generation of zero is one that was never cleared, and writers leave it out.
         let written = match *meta.generations.as_slice() {
             [] => 0,

@@ -4,6 +4,7 @@
 //! reader opens its own format alone: whoever can write to the store must not be able to choose which checks are made.
 //! `docs/design/0003-envelope.md` specifies every byte.
 
+mod bytestorage;
 mod checksum;
 mod compress;
 mod header;
@@ -17,7 +18,7 @@ use bytes::{Buf, Bytes};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::generated::config::Options;
-use crate::generated::envelope::{Cipher, FORMATS, Format, Framing, Step};
+use crate::generated::envelope::{FORMATS, Format, Framing, Step};
 use crate::generated::wire::{Compression, Serializer};
 use crate::key::Tenant;
 use crate::keyring::{Domain, Keyring};
@@ -119,6 +120,12 @@ impl Pipeline {
         self
     }
 
+    /// Whether its entries say what [`Meta`] does. Those of the published protocol do not: what opens one finds no lifetime and no
+    /// generation, and the store alone decides for how long it is there.
+    pub fn keeps_meta(&self) -> bool {
+        self.format.framing == Framing::Cachekit
+    }
+
     /// Whether its entries are encrypted and authenticated.
     pub fn is_sealed(&self) -> bool {
         let seal = |step: &Step| matches!(step, Step::Seal { .. });
@@ -161,10 +168,22 @@ impl Pipeline {
     /// a header, `key_missing` if the format seals and there are no keys.
     pub fn wrap(&self, name: Name<'_>, meta: &Meta, payload: Vec<u8>) -> Result<Bytes> {
         let size = payload.len() as u64;
-        if size > self.max_value_bytes {
+        let limit = self.limit();
+        if size > limit {
             return Err(Error::new(ErrorCode::ValueTooLarge)
                 .with("size", size)
-                .with("limit", self.max_value_bytes));
+                .with("limit", limit));
+        }
+        match self.format.framing {
+            Framing::Cachekit => {}
+            Framing::Bytestorage => {
+                return Ok(bytestorage::wrap(self.serializer, &payload)?.into());
+            }
+            Framing::Bare if self.is_sealed() => {
+                let binding = self.binding(name)?;
+                return Ok(seal::published::seal(self.keyring()?, binding, &payload)?.into());
+            }
+            Framing::Bare => return Ok(payload.into()),
         }
         let mut header = header::of(meta, self.serializer, size);
         let mut payload = payload;
@@ -193,17 +212,14 @@ impl Pipeline {
                 Step::Serialize | Step::Compress { .. } | Step::Checksum { .. } => {}
             }
         }
-        let (mut entry, start) = match self.format.framing {
-            Framing::Cachekit => header::frame(self.format.id, &header, payload, self.behind())?,
-        };
+        let (mut entry, start) = header::frame(self.format.id, &header, payload, self.behind())?;
         for step in self.format.steps {
             match (*step, &sealing) {
                 (Step::Checksum { algorithm }, _) => {
                     let digest = checksum::digest(algorithm, name.key, &entry);
                     entry.extend_from_slice(&digest);
                 }
-                (Step::Seal { cipher }, Some((keys, nonce))) => {
-                    let Cipher::Xaes256Gcm = cipher;
+                (Step::Seal { .. }, Some((keys, nonce))) => {
                     let cipher = keys.current().cipher();
                     seal::close(cipher, name, nonce, &mut entry, start)?;
                 }
@@ -226,11 +242,15 @@ impl Pipeline {
 
     /// How many bytes [`Pipeline::open`] will go through, as far as `stored` says without being believed.
     pub fn effort(&self, stored: &[u8]) -> u64 {
-        let frame = match self.format.framing {
-            Framing::Cachekit => header::unframe(self.format.id, stored),
+        let declared = match self.format.framing {
+            Framing::Cachekit => {
+                let frame = header::unframe(self.format.id, stored);
+                let header = frame.and_then(|frame| header::parse(&stored[frame]));
+                header.map_or(0, |header| header.uncompressed_size)
+            }
+            Framing::Bytestorage => bytestorage::declared(stored).unwrap_or(0),
+            Framing::Bare => 0,
         };
-        let header = frame.and_then(|frame| header::parse(&stored[frame]));
-        let declared = header.map_or(0, |header| header.uncompressed_size);
         declared.min(self.max_value_bytes).max(stored.len() as u64)
     }
 
@@ -241,9 +261,15 @@ impl Pipeline {
     /// compression, `envelope_checksum` or `envelope_tampered` if it was changed or stored under another name, `key_unknown`
     /// if it is sealed under a key that the keyring has not. Nothing is allocated by a length that was not checked.
     pub fn open(&self, name: Name<'_>, stored: Bytes) -> Result<(Meta, Bytes)> {
-        let frame = match self.format.framing {
-            Framing::Cachekit => header::unframe(self.format.id, &stored)?,
-        };
+        match self.format.framing {
+            Framing::Cachekit => {}
+            Framing::Bytestorage => {
+                let payload = bytestorage::open(self.serializer, self.max_value_bytes, &stored)?;
+                return Ok((Meta::default(), payload.into()));
+            }
+            Framing::Bare => return Ok((Meta::default(), self.open_bare(name, stored)?)),
+        }
+        let frame = header::unframe(self.format.id, &stored)?;
         let start = frame.end;
         let mut end = stored.len();
         for step in self.format.steps.iter().rev() {
@@ -270,6 +296,45 @@ impl Pipeline {
             }
         }
         Ok((header::meta(header), payload))
+    }
+
+    /// The document that is the entry.
+    fn open_bare(&self, name: Name<'_>, stored: Bytes) -> Result<Bytes> {
+        let around = if self.is_sealed() {
+            seal::published::AROUND as u64
+        } else {
+            0
+        };
+        let size = (stored.len() as u64).saturating_sub(around);
+        if size > self.max_value_bytes {
+            return Err(oversized(size, self.max_value_bytes));
+        }
+        if !self.is_sealed() {
+            return Ok(stored);
+        }
+        let binding = self.binding(name)?;
+        Ok(seal::published::open(self.keyring()?, binding, &stored)?.into())
+    }
+
+    /// What a seal of the published protocol covers besides the document.
+    fn binding<'a>(&self, name: Name<'a>) -> Result<seal::published::Binding<'a>> {
+        let key = std::str::from_utf8(name.key);
+        let key = key.map_err(|_| malformed("the name that it is stored under is not text"))?;
+        Ok(seal::published::Binding {
+            tenant: name.tenant,
+            key,
+            format: published_name(self.serializer),
+            compressed: false,
+            original_type: None,
+        })
+    }
+
+    /// Largest payload that it writes, in bytes.
+    fn limit(&self) -> u64 {
+        match self.format.framing {
+            Framing::Bytestorage => self.max_value_bytes.min(bytestorage::MAX_BYTES),
+            Framing::Cachekit | Framing::Bare => self.max_value_bytes,
+        }
     }
 
     /// The payload behind `start`, once its tag was found to be right. What the header says is not to be believed before.
@@ -307,10 +372,7 @@ impl Pipeline {
         }
         let size = header.uncompressed_size;
         if size > self.max_value_bytes {
-            let limit = self.max_value_bytes;
-            return Err(malformed(format_args!(
-                "its {size} bytes are more than the {limit} allowed"
-            )));
+            return Err(oversized(size, self.max_value_bytes));
         }
         if !compressed && size != stored {
             return Err(malformed(format_args!(
@@ -336,6 +398,25 @@ impl fmt::Debug for Pipeline {
 #[cold]
 fn malformed(reason: impl fmt::Display) -> Error {
     Error::new(ErrorCode::EnvelopeMalformed).with("reason", reason)
+}
+
+#[cold]
+fn oversized(size: u64, limit: u64) -> Error {
+    malformed(format_args!(
+        "its {size} bytes are more than the {limit} allowed"
+    ))
+}
+
+/// What the published protocol calls a serializer.
+fn published_name(serializer: Serializer) -> &'static str {
+    match serializer {
+        Serializer::Messagepack => "msgpack",
+        Serializer::Json => "json",
+        Serializer::Arrow => "arrow",
+        Serializer::Pickle => "pickle",
+        Serializer::Native => "native",
+        Serializer::Custom | Serializer::Unspecified => "custom",
+    }
 }
 
 #[cold]

@@ -1,3 +1,4 @@
+mod published;
 mod sealed;
 
 use prost::Message;
@@ -71,7 +72,8 @@ fn what_is_wrapped_opens() {
             for payload in [vec![7; length], noise(length)] {
                 let stored = pipeline.wrap(KEY, &meta(), payload.clone()).unwrap();
                 let (read, value) = pipeline.open(KEY, stored).unwrap();
-                assert_eq!(read, meta());
+                let kept = pipeline.keeps_meta().then(meta).unwrap_or_default();
+                assert_eq!(read, kept);
                 assert_eq!(value, payload, "{} of {length}", format.name);
             }
         }

@@ -21,6 +21,8 @@ pub enum Checksum {
 /// Authenticated encryption algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cipher {
+    /// AES-256-GCM with a 12-byte nonce and a 16-byte tag.
+    Aes256Gcm,
     /// XAES-256-GCM (C2SP) with a 24-byte nonce and a 16-byte tag: each entry has a key of its own.
     Xaes256Gcm,
 }
@@ -31,6 +33,10 @@ pub enum Framing {
     /// magic (2) | format id (1) | header length (varint) | EnvelopeHeader | payload | digest, if there is a checksum
     /// step.
     Cachekit,
+    /// MessagePack array of four, as other cachekit SDKs write it.
+    Bytestorage,
+    /// One MessagePack document and nothing around it.
+    Bare,
 }
 
 /// One step of a format; a writer runs them in order, a reader in reverse.
@@ -62,7 +68,7 @@ pub enum Step {
 pub struct Format {
     /// Lower-case name.
     pub name: &'static str,
-    /// The id byte, never reused.
+    /// The id byte, never reused; zero where the framing carries none.
     pub id: u8,
     /// Shape of the bytes.
     pub framing: Framing,
@@ -152,5 +158,53 @@ pub const DENSE: Format = Format {
     ],
 };
 
-/// Every format, by rising id.
-pub const FORMATS: &[&Format] = &[&PLAIN, &PACKED, &BARE, &SEALED, &SLIM, &DENSE];
+/// Read and written by other cachekit SDKs; compressed and checked.
+pub const BYTESTORAGE: Format = Format {
+    name: "bytestorage",
+    id: 0,
+    framing: Framing::Bytestorage,
+    steps: &[
+        Step::Serialize,
+        Step::Compress {
+            algorithm: Compression::Lz4,
+            min_bytes: 0,
+        },
+        Step::Checksum {
+            algorithm: Checksum::Xxh3_64,
+        },
+    ],
+};
+
+/// The document alone, for programs in other languages.
+pub const INTEROP: Format = Format {
+    name: "interop",
+    id: 0,
+    framing: Framing::Bare,
+    steps: &[Step::Serialize],
+};
+
+/// The document encrypted and authenticated, for programs in other languages.
+pub const INTEROP_SEALED: Format = Format {
+    name: "interop_sealed",
+    id: 0,
+    framing: Framing::Bare,
+    steps: &[
+        Step::Serialize,
+        Step::Seal {
+            cipher: Cipher::Aes256Gcm,
+        },
+    ],
+};
+
+/// Every format by rising id, and then those whose framing carries none.
+pub const FORMATS: &[&Format] = &[
+    &PLAIN,
+    &PACKED,
+    &BARE,
+    &SEALED,
+    &SLIM,
+    &DENSE,
+    &BYTESTORAGE,
+    &INTEROP,
+    &INTEROP_SEALED,
+];

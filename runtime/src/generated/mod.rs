@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "3f252fa7334e39842fa23f8146bb5971d98aff22a7293ac23ff73e3b64a07c46";
+pub const SPEC_HASH: &str = "e9ae8eab042a310d6268fa0bc63f0d6d8554ebf0b9ba011321c306bafd610c3a";

@@ -113,7 +113,7 @@ fn row(spec: &Spec, format: &Format) -> FormatRow {
             .steps
             .iter()
             .map(|step| {
-                format!("{} {}", describe(&step.kind), prose(&step.doc))
+                format!("{} {}", describe(format, &step.kind), prose(&step.doc))
                     .trim_end()
                     .to_owned()
             })
@@ -127,9 +127,13 @@ fn row(spec: &Spec, format: &Format) -> FormatRow {
     }
 }
 
-fn describe(step: &StepKind) -> String {
+fn describe(format: &Format, step: &StepKind) -> String {
+    let ours = format.framing.short == "cachekit";
     match step {
         StepKind::Serialize => "The value becomes bytes.".to_owned(),
+        StepKind::Compress { .. } if !ours => {
+            "Compressed: an LZ4 block without a size prefix.".to_owned()
+        }
         StepKind::Compress {
             algorithm,
             min_bytes,
@@ -137,6 +141,12 @@ fn describe(step: &StepKind) -> String {
             "From {min_bytes} bytes on, and where it shrinks: {}",
             prose(&algorithm.doc)
         ),
+        StepKind::Checksum { algorithm } if !ours => {
+            format!(
+                "A digest of the bytes before compression: {}",
+                prose(&algorithm.doc)
+            )
+        }
         StepKind::Checksum { algorithm } => {
             format!("A digest is appended: {}", prose(&algorithm.doc))
         }

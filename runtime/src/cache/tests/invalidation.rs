@@ -393,3 +393,20 @@ fn a_generation_that_is_no_number_stops_writes_until_the_next_clear() {
     call(&setup.process(), "k");
     assert!(setup.stored("k"));
 }
+
+#[test]
+fn an_entry_that_names_no_generation_is_there_until_it_is_removed() {
+    for format in ["bytestorage", "interop"] {
+        let mut setup = Setup::new();
+        setup.options.envelope = format;
+        let (one, other) = (setup.process(), setup.process());
+        call(&one, "k");
+        now(one.clear()).expect("the remote answers");
+        assert_eq!(call(&other, "k").from, Source::L2, "{format}");
+        assert_eq!(
+            value_of(&setup.process(), "k").as_deref(),
+            Some("loaded k"),
+            "{format}"
+        );
+    }
+}

@@ -579,3 +579,22 @@ fn tenants_share_neither_tier_nor_flight() {
     assert!(matches!(now(cache.get(lookup("a"))), Ok(None)));
     assert!(matches!(now(cache.get(lookup("b"))), Ok(Some(served)) if served.value == "b's"));
 }
+
+#[test]
+fn an_entry_that_says_nothing_of_its_life_has_that_of_a_new_one() {
+    for format in ["bytestorage", "interop"] {
+        let mut setup = Setup::new();
+        setup.options.envelope = format;
+        call(&setup.process(), "k");
+        let here = setup.process();
+        assert_eq!(call(&here, "k").from, Source::L2, "{format}");
+        setup.remote.store.remove_now(&Setup::name("k"));
+        setup.advance(
+            TTL.checked_sub(Duration::from_millis(1))
+                .expect("it is longer"),
+        );
+        assert_eq!(call(&here, "k").from, Source::L1, "{format}");
+        setup.advance(Duration::from_millis(1));
+        assert_eq!(call(&here, "k").from, Source::Load, "{format}");
+    }
+}

@@ -8,6 +8,9 @@ use crate::envelope::malformed;
 use crate::error::Result;
 use crate::keyring::{Domain, GCM_NONCE as NONCE, Keyring};
 
+/// How many bytes a sealed value has more than the plain one.
+pub const AROUND: usize = NONCE + TAG;
+
 /// What the tag of a value covers besides it.
 #[derive(Clone, Copy)]
 pub struct Binding<'a> {
@@ -49,7 +52,7 @@ impl Binding<'_> {
 /// `plain` sealed under the tenant's current key.
 pub fn seal(keyring: &Keyring, binding: Binding<'_>, plain: &[u8]) -> Result<Vec<u8>> {
     let nonce: [u8; NONCE] = random()?;
-    let mut sealed = Vec::with_capacity(NONCE + plain.len() + TAG);
+    let mut sealed = Vec::with_capacity(plain.len() + AROUND);
     sealed.extend_from_slice(&nonce);
     sealed.extend_from_slice(plain);
     let keys = keyring.keys(Domain::Encryption, binding.tenant);
