@@ -159,6 +159,7 @@ def test_damage_is_refused_or_gives_another_value(value: Any) -> None:
         "15 a3 3c6938 92 cf ffffffffffffffff 01 c4 00",
         "15 91 92 a1 61 a3 7c4f38 91 01 c4 08 0000000000000000",
         "16 a3 3c6938 c4 01 00",
+        "16 a3 3c6938 c4 00",
         "17 02 04",
         "17 01 00",
         "18 a1 78 a1 78",
@@ -265,6 +266,28 @@ def test_arrays_without_numpys_warnings_or_surprises() -> None:
         pass
 
     assert refusal(numpy.zeros(3).view(Own))
+
+
+def test_text_without_length_is_empty() -> None:
+    numpy = pytest.importorskip("numpy")
+    for scalar in (numpy.bytes_(b""), numpy.str_("")):
+        for _ in range(20):
+            assert equal(decode(encode(scalar)), scalar)
+    for dtype in ("S0", "U0"):
+        # As a field of that type gives them; numpy makes longer ones otherwise.
+        none = numpy.zeros(0, [("a", dtype)])["a"]
+        assert equal(decode(encode(none)), none)
+
+
+def test_what_an_array_would_lose_is_refused() -> None:
+    numpy = pytest.importorskip("numpy")
+    titled = numpy.dtype([(("Title", "a"), "i4")])
+    noted = numpy.dtype("i4", metadata={"unit": "m"})
+    records = numpy.rec.array([(1, 2)], dtype=[("a", "i4"), ("b", "i4")])
+    for dtype in (titled, noted, [("x", titled)], [("x", noted, (2,))], (noted, (2,))):
+        assert "which would be lost" in refusal([numpy.zeros(1, dtype)])
+    for value in (numpy.zeros(1, titled)[0], records[0], records.view(numpy.ndarray)):
+        assert "which would be lost" in refusal([value])
 
 
 def test_an_array_is_bounded_before_it_is_copied() -> None:

@@ -21,6 +21,7 @@ COUNTER, DEQUE, ND_ARRAY, ND_SCALAR, FRACTION, ADDRESS = range(0x13, 0x19)
 
 _PATHS = ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
 _ADDRESSES = ("IPv4Address", "IPv4Interface", "IPv4Network", "IPv6Address", "IPv6Interface", "IPv6Network")
+_MORE = "its dtype has titles, metadata or numpy.record, which would be lost; return it with one that has not"
 _ATTRIBUTES = "it has attributes of its own, which would be lost; return it without them"
 
 
@@ -88,18 +89,36 @@ def _take_nd_array(array: Any) -> tuple[object, ...] | str:
         return "it holds objects; return an array of another dtype, or a list"
     if array.size and not array.dtype.itemsize:
         return "its items take no bytes; return their number"
+    if _says_more(array.dtype):
+        return _MORE
     return _described(array.dtype), list(array.shape), _bytes_of(array)
 
 
 def _take_nd_scalar(scalar: Any) -> tuple[object, ...] | str:
     if _holds_objects(scalar.dtype):
         return "it holds objects; return what is in it"
+    if _says_more(scalar.dtype):
+        return _MORE
     return _described(scalar.dtype), scalar.tobytes() if scalar.dtype.itemsize else b""
 
 
 def _holds_objects(dtype: Any) -> bool:
     # Text of any length lies outside the array, and its type does not say so.
     return bool(dtype.hasobject or dtype.kind == "T")
+
+
+def _says_more(dtype: Any) -> bool:
+    """Whether a type says what its description does not."""
+    if dtype.metadata:
+        return True
+    if dtype.subdtype is not None:
+        return _says_more(dtype.subdtype[0])
+    if dtype.names is None:
+        return False
+    fields = [dtype.fields[name] for name in dtype.names]
+    return dtype.type is not sys.modules["numpy"].void or any(
+        len(field) > 2 or _says_more(field[0]) for field in fields
+    )
 
 
 def _described(dtype: Any) -> object:
@@ -220,9 +239,9 @@ def _make_nd_array(described: object, shape: list[int], data: bytes) -> object:
     _expect(type(shape) is list and all(type(length) is int and length >= 0 for length in shape))
     _expect(type(data) is bytes)
     if not data:
-        # One item of no size is an empty text. Many would be made larger, each.
+        # One item of no size is an empty text, which `empty` would make longer, of whatever lies in memory.
         _expect(0 in shape or not (shape or dtype.itemsize))
-        return numpy.empty(shape, dtype)
+        return numpy.ndarray(shape, dtype)
     return numpy.frombuffer(data, dtype).reshape(shape).copy()
 
 
