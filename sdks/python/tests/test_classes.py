@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import functools
 import pathlib
 import sys
 import threading
@@ -388,6 +389,26 @@ def test_attrs() -> None:
         assert type(back) is type(value)
         assert back == value
     assert hash(there_and_back(Hashed(1), Hashed)) == hash(Hashed(1))
+
+    @attrs.define
+    class Computing:
+        a: int
+
+        @functools.cached_property
+        def twice(self) -> int:
+            module.calls.append("twice")
+            return self.a * 2
+
+    @attrs.define
+    class Deriving(Computing):
+        b: int = 0
+
+    for computing in (Computing(2), Deriving(2)):
+        assert computing.twice == 4
+        back = there_and_back(computing, Computing, Deriving)
+        module.calls.clear()
+        assert back.twice == 4
+        assert module.calls == ["twice"]
 
 
 def test_msgspec() -> None:

@@ -125,15 +125,16 @@ def _describe(cls: type) -> Found:
     if layout is None:
         return "it has parts that are no fields, which would be lost; return a class that consists of its fields"
     slots, has_dict = layout
+    computed = _computed(cls)
     return _native.Plan.record(
         cls,
         *name,
         fields,
         has_dict,
         [slot for slot in slots if slot in rest],
-        [slot for slot in slots if slot not in (*fields, *rest, "_attrs_cached_hash")],
+        [slot for slot in slots if slot not in (*fields, *rest, *computed, "_attrs_cached_hash")],
         [slot for slot in slots if slot == "_attrs_cached_hash"],
-        ["__orig_class__", *_computed(cls)],
+        ["__orig_class__", *computed],
     )
 
 
@@ -155,4 +156,10 @@ def _fields(cls: Any) -> tuple[list[str] | None, tuple[str, ...]]:
 
 def _computed(cls: type) -> list[str]:
     cached_property = getattr(sys.modules.get("functools"), "cached_property", ())
-    return [name for base in cls.__mro__ for name, member in vars(base).items() if isinstance(member, cached_property)]
+    found = [name for base in cls.__mro__ for name, member in vars(base).items() if isinstance(member, cached_property)]
+    for base in cls.__mro__:
+        # In a class with slots attrs puts a slot in the place of each, and what computes them here.
+        getter: Any = vars(base).get("__getattr__")
+        if "cached_properties" in getattr(getattr(getter, "__code__", None), "co_varnames", ())[2:3]:
+            found += getter.__defaults__[0]
+    return found
