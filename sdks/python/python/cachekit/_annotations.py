@@ -169,8 +169,9 @@ def _names_of(function: Any) -> list[Mapping[str, Any]]:
     """The names that a function sees."""
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     cells = getattr(function, "__closure__", None) or ()
-    closed = {name: _content(cell) for name, cell in zip(names, cells)}
-    return [closed, getattr(function, "__globals__", {}), vars(builtins)]
+    closed: dict[str, Any] = {name: _content(cell) for name, cell in zip(names, cells)}
+    known: dict[str, Any] = getattr(function, "__globals__", {})
+    return [closed, known, vars(builtins)]
 
 
 def _content(cell: Any) -> Any:

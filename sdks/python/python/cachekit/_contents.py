@@ -211,9 +211,9 @@ def _make_deque(most: int | None, items: list[Any]) -> object:
 
 
 def _numpy_module() -> Any:
-    import numpy
+    from importlib import import_module
 
-    return numpy
+    return import_module("numpy")
 
 
 def _dtype(described: object) -> Any:
