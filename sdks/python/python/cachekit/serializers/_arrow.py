@@ -161,7 +161,8 @@ def _table_of(value: Any) -> tuple[str, Any, dict[str, Any]]:
 
 def _empty(table: Any) -> Any:
     arrow = sys.modules["pyarrow"]
-    return arrow.RecordBatch.from_arrays([column.chunk(0) for column in table.columns], schema=table.schema)
+    columns = [column.combine_chunks() for column in table.columns]
+    return arrow.RecordBatch.from_arrays(columns, schema=table.schema)
 
 
 def _of_polars(frame: Any) -> Any:
@@ -178,7 +179,7 @@ def _to_table(table: Any, _: dict[str, Any]) -> Any:
 
 def _to_batch(table: Any, _: dict[str, Any]) -> Any:
     batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else sys.modules["pyarrow"].RecordBatch.from_pylist([], schema=table.schema)
+    return batches[0] if batches else _empty(table)
 
 
 def _to_polars(table: Any, _: dict[str, Any]) -> Any:
