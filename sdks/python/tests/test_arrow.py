@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -366,7 +367,10 @@ def frame() -> Any:
 HOLDERS: dict[str, tuple[Callable[[], Any], int]] = {
     "array": (lambda: np.arange(100_000), 800_000),
     "view": (lambda: np.arange(200_000)[:100_000], 800_000),
-    "objects": (lambda: np.array([f"name {n:05}" for n in range(10_000)], dtype=object), 670_000),
+    "objects": (
+        lambda: np.array([f"name {n:05}" for n in range(10_000)], dtype=object),
+        10_000 * (8 + sys.getsizeof("name 00000")),
+    ),
     "pandas": (frame, int(frame().memory_usage(deep=True).sum())),
     "pandas series": (lambda: frame()["n"], 800_000),
     "polars": (lambda: pl.from_pandas(frame()), 1_790_000),

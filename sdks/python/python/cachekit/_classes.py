@@ -94,7 +94,8 @@ def _gathered(plans: Plans, function: Any, given: Any) -> Plans:
 
 
 def _factories() -> tuple[type, ...]:
-    collections = sys.modules["collections"]
+    import collections
+
     return (*_FACTORIES, *(getattr(collections, name) for name in _COLLECTIONS))
 
 
