@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::failure::{Step, Stop};
+use crate::int64::Int64;
 use crate::plans::Types;
 use crate::temporal;
 use crate::types::{Known, known};
@@ -156,28 +157,16 @@ impl<'py, const KEY: bool> Walk<'_, 'py, KEY> {
 
     #[inline]
     unsafe fn integer(&mut self, integer: *mut ffi::PyObject) -> Step {
-        let mut overflow = 0;
-        // SAFETY: an exact int, for which this cannot fail.
-        let value = unsafe { ffi::PyLong_AsLongLongAndOverflow(integer, &raw mut overflow) };
-        if overflow == 0 {
-            return Ok(self.out.int(value)?);
-        }
         // SAFETY: an exact int.
-        unsafe { self.big_integer(integer, overflow > 0) }
+        match unsafe { Int64::of(integer) } {
+            Some(value) => Ok(value.write(self.out)?),
+            // SAFETY: as above.
+            None => unsafe { self.big_integer(integer) },
+        }
     }
 
     #[cold]
-    unsafe fn big_integer(&mut self, integer: *mut ffi::PyObject, positive: bool) -> Step {
-        if positive {
-            // SAFETY: an exact int; the exception is cleared.
-            unsafe {
-                let value = ffi::PyLong_AsUnsignedLongLong(integer);
-                if ffi::PyErr_Occurred().is_null() {
-                    return Ok(self.out.uint(value)?);
-                }
-                ffi::PyErr_Clear();
-            }
-        }
+    unsafe fn big_integer(&mut self, integer: *mut ffi::PyObject) -> Step {
         let py = self.py;
         // SAFETY: a live object.
         let integer = unsafe { Bound::from_borrowed_ptr(py, integer) };

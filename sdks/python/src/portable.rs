@@ -10,6 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::failure::{EncodeFailure, Step, Stop};
+use crate::int64::Int64;
 
 /// Whose values they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,19 +111,10 @@ impl Walk<'_> {
     }
 
     unsafe fn integer(&self, integer: *mut ffi::PyObject) -> Step {
-        let mut overflow = 0;
-        // SAFETY: an exact int; the exception is cleared.
+        // SAFETY: an exact int.
         unsafe {
-            ffi::PyLong_AsLongLongAndOverflow(integer, &raw mut overflow);
-            if overflow == 0 {
+            if Int64::of(integer).is_some() {
                 return Ok(());
-            }
-            if overflow > 0 {
-                ffi::PyLong_AsUnsignedLongLong(integer);
-                if ffi::PyErr_Occurred().is_null() {
-                    return Ok(());
-                }
-                ffi::PyErr_Clear();
             }
             let integer = Bound::from_borrowed_ptr(self.py, integer);
             let reason = "it takes more than 64 bits; return its text";

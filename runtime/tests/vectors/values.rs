@@ -1,36 +1,10 @@
 //! Runs the vectors of values that are of no built-in type: their tokens are read, and written again from what the vectors say.
 
-use std::path::Path;
-
 use cachekit_runtime::error::Result;
 use cachekit_runtime::native::{Reader, Token, Writer, types};
 use serde_json::Value;
 
-fn rows() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/native.json");
-    let text = std::fs::read_to_string(&path).expect("`cargo run codegen` writes the vectors");
-    let vectors: Value = serde_json::from_str(&text).expect("the vectors are JSON");
-    let rows = vectors["testGroups"][0]["tests"].as_array().cloned();
-    rows.filter(|rows| !rows.is_empty()).expect("rows")
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().expect("text")
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().expect("a list")
-}
-
-fn bytes(value: &Value) -> Vec<u8> {
-    let digits = text(value).as_bytes().chunks(2);
-    digits
-        .map(|pair| {
-            let pair = std::str::from_utf8(pair).expect("hex");
-            u8::from_str_radix(pair, 16).expect("hex")
-        })
-        .collect()
-}
+use crate::rows::{bytes, each_row, flag, list, number, tagged, text};
 
 fn type_byte(kind: &str) -> u8 {
     match kind {
@@ -57,13 +31,10 @@ fn class(out: &mut Writer, class: &Value) -> Result<()> {
 }
 
 fn write(out: &mut Writer, value: &Value) -> Result<()> {
-    let (kind, value) = value
-        .as_object()
-        .and_then(|members| members.iter().next())
-        .expect("one member");
-    match kind.as_str() {
+    let (kind, value) = tagged(value);
+    match kind {
         "none" => out.nil(),
-        "bool" => out.bool(value.as_bool().expect("a truth value")),
+        "bool" => out.bool(flag(value)),
         "int" => match text(value).parse::<i128>().expect("a number") {
             number if i64::try_from(number).is_ok() => out.int(number as i64),
             number => out.big_int(&number.to_be_bytes()),
@@ -77,7 +48,7 @@ fn write(out: &mut Writer, value: &Value) -> Result<()> {
         "surrogates" => {
             out.ext(types::SURROGATES)?;
             // As many code points of the vectors as are letters or half a pair.
-            let points = list(value).iter().map(|point| point.as_u64().expect("one"));
+            let points = list(value).iter().map(number);
             let units = points.flat_map(|point| match point {
                 0..0x80 => vec![point as u8],
                 _ => vec![
@@ -130,16 +101,16 @@ fn write(out: &mut Writer, value: &Value) -> Result<()> {
 
 #[test]
 fn values_have_the_bytes_of_the_vectors() {
-    for row in rows() {
+    each_row("native.json", "Value", |_, row| {
         let mut out = Writer::new(1 << 20);
         write(&mut out, &row["value"]).expect("small");
         assert_eq!(out.as_bytes(), bytes(&row["encoded"]), "{row}");
-    }
+    });
 }
 
 #[test]
 fn the_bytes_of_the_vectors_are_read_token_by_token() {
-    for row in rows() {
+    each_row("native.json", "Value", |_, row| {
         let encoded = bytes(&row["encoded"]);
         let mut reader = Reader::new(&encoded);
         let mut out = Writer::new(1 << 20);
@@ -160,5 +131,5 @@ fn the_bytes_of_the_vectors_are_read_token_by_token() {
         }
         reader.finish().expect("at its end");
         assert_eq!(out.as_bytes(), encoded, "{row}");
-    }
+    });
 }
