@@ -126,8 +126,18 @@ build_wheel() {
         --interpreter "$1" --out "$2" "${@:3}" >&2
 }
 
+# The interpreter of an environment with the published package of our name, which we share entries with.
+published() {
+    local version bin
+    version=$(sed -n 's/^PUBLISHED = "\(.*\)"$/\1/p' tests/bench/peers.py)
+    bin=$(venv published python3 "cachekit==$version") || return
+    echo "$bin/python"
+}
+
 step_python() {
     local found version python bin wheels listed
+    CACHEKIT_PUBLISHED=$(published)
+    export CACHEKIT_PUBLISHED
     listed=$(requirements test)
     found=$(interpreters)
     while read -r version python <&3; do

@@ -110,6 +110,8 @@ pub struct Identity {
     prefix: String,
     /// Where the identity starts in it.
     start: usize,
+    /// Whether entries carry a generation.
+    generations: bool,
 }
 
 impl Identity {
@@ -125,10 +127,23 @@ impl Identity {
             push_escaped(&mut prefix, version);
         }
         prefix.push(':');
-        Self { prefix, start }
+        Self {
+            prefix,
+            start,
+            generations: true,
+        }
     }
 
-    /// The identity as text: `{name}` or `{name}@{version}`, escaped.
+    /// The identity of what SDKs of all languages share, whose entries have no room for a generation: both parts are checked.
+    pub(crate) fn published(namespace: &str, operation: &str) -> Self {
+        Self {
+            prefix: format!("{namespace}:{operation}:"),
+            start: 0,
+            generations: false,
+        }
+    }
+
+    /// The identity as text: `{name}` or `{name}@{version}`, escaped; `{namespace}:{operation}` if SDKs of all languages share it.
     pub fn text(&self) -> &str {
         &self.prefix[self.start..self.prefix.len() - 1]
     }
@@ -143,9 +158,10 @@ impl Identity {
         name.into_bytes()
     }
 
-    /// The name under which a remote keeps the generation that entries must carry.
-    pub fn generation_name(&self) -> Vec<u8> {
-        [self.prefix.as_bytes(), b"gen"].concat()
+    /// The name under which a remote keeps the generation that entries must carry, if they carry one.
+    pub fn generation_name(&self) -> Option<Vec<u8>> {
+        self.generations
+            .then(|| [self.prefix.as_bytes(), b"gen"].concat())
     }
 }
 
@@ -509,15 +525,15 @@ mod tests {
             format!("ck:default:shop.prices.<lambda>:{hash}").into_bytes()
         );
         assert_eq!(
-            plain.generation_name(),
-            b"ck:default:shop.prices.<lambda>:gen"
+            plain.generation_name().as_deref(),
+            Some(&b"ck:default:shop.prices.<lambda>:gen"[..])
         );
 
         let odd = Identity::new("a:b", "c@d %é_", Some("1@2:3"));
         assert_eq!(odd.to_string(), "c%40d%20%25%C3%A9_@1%402%3A3");
         assert_eq!(
-            odd.generation_name(),
-            b"ck:a%3Ab:c%40d%20%25%C3%A9_@1%402%3A3:gen"
+            odd.generation_name().as_deref(),
+            Some(&b"ck:a%3Ab:c%40d%20%25%C3%A9_@1%402%3A3:gen"[..])
         );
         assert_ne!(
             Identity::new("a", "b@1", None),

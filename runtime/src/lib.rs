@@ -111,6 +111,7 @@ pub mod envelope;
 pub mod error;
 pub mod flight;
 pub mod generated;
+pub mod interop;
 pub mod interrupt;
 pub mod key;
 pub mod keyring;

@@ -27,6 +27,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("envelope", &["key", "keyring", "native"]),
     ("driver", &["interrupt", "remote"]),
     ("key", &["native"]),
+    ("interop", &["cache", "key", "native"]),
     ("keyring", &["key"]),
     ("native", &[]),
     ("l1", &[]),

@@ -51,7 +51,9 @@ fn names(data: &[u8], hash: &KeyHash) {
         .expect("the hash ends it");
     assert_eq!(
         [stem.as_bytes(), b"gen"].concat(),
-        identity.generation_name()
+        identity
+            .generation_name()
+            .expect("entries have generations")
     );
     let fields: Vec<_> = stem.split(':').collect();
     let [prefix, app, function, end] = fields[..] else {

@@ -93,13 +93,14 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
             .remote
             .get(&asked, self.renewal(hash), self.deadline())
             .await;
-        let (stored, generation) = match reply.and_then(|reply| split(reply, names.len())) {
-            Ok(split) => split,
-            Err(error) => {
-                shared.count(Tier::L2, LookupOutcome::Error);
-                return failed(error);
-            }
-        };
+        let (stored, generation) =
+            match reply.and_then(|reply| split(reply, names.len(), generations.len())) {
+                Ok(split) => split,
+                Err(error) => {
+                    shared.count(Tier::L2, LookupOutcome::Error);
+                    return failed(error);
+                }
+            };
         let opened = match stored {
             Some((at, stored, generation)) => {
                 let name = Name {
@@ -147,8 +148,10 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
 
     /// The generation that entries must carry.
     pub(super) async fn generation(&self) -> Result<u64> {
-        let names = self.names.generation();
-        let mut reply = self.remote.get(&[&names[0]], None, self.deadline()).await?;
+        let Some(name) = self.names.generation().into_iter().next() else {
+            return Ok(0);
+        };
+        let mut reply = self.remote.get(&[&name], None, self.deadline()).await?;
         parse_generation(reply.pop().flatten())
     }
 
@@ -246,11 +249,16 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
         self.remote.remove(&names, self.deadline()).await
     }
 
-    /// Begins a new generation.
+    /// Begins a new generation. `clear_unsupported` where entries carry none.
     pub(super) async fn clear(&self, random: u64) -> Result<()> {
+        let names = self.names.generation();
+        if names.is_empty() {
+            let identity = self.names.identity();
+            return Err(Error::new(ErrorCode::ClearUnsupported).with("identity", identity));
+        }
         // Zero is what an absent generation means.
         let generation = Bytes::from(random.max(1).to_string());
-        for name in self.names.generation() {
+        for name in names {
             self.remote
                 .set(&name, generation.clone(), None, self.deadline())
                 .await?;
@@ -262,18 +270,24 @@ impl<R: Remote, D: Driver + Clone> Far<R, D> {
 /// An entry, under which of its names it was found, and the generation that it must carry.
 type Stored = (usize, Bytes, u64);
 
-/// The first entry of a reply about so many names and their generations, and the generation to write under.
-fn split(reply: Vec<Option<Bytes>>, names: usize) -> Result<(Option<Stored>, u64)> {
-    if reply.len() != 2 * names {
-        let reason = format!("{} values for {} keys", reply.len(), 2 * names);
+/// The first entry of a reply about so many names and their generations, if they have any, and the generation to write under.
+fn split(
+    reply: Vec<Option<Bytes>>,
+    names: usize,
+    generations: usize,
+) -> Result<(Option<Stored>, u64)> {
+    let asked = names + generations;
+    if reply.len() != asked {
+        let reason = format!("{} values for {asked} keys", reply.len());
         return Err(Error::new(ErrorCode::Internal).with("reason", reason));
     }
     let mut entries = reply;
-    let generations = entries.split_off(names);
-    let generations: Vec<_> = generations
+    let mut generations: Vec<_> = entries
+        .split_off(names)
         .into_iter()
         .map(parse_generation)
         .collect::<Result<_>>()?;
+    generations.resize(names, 0);
     let mut found = entries.into_iter().zip(&generations).enumerate();
     let stored = found.find_map(|(at, (entry, generation))| Some((at, entry?, *generation)));
     Ok((stored, generations[0]))

@@ -24,9 +24,15 @@ impl Names {
         self.all(self.identity.entry_name(hash))
     }
 
-    /// The names of the generation that entries must carry. One under a name of a key goes with the entries under names of that key.
+    /// The names of the generation that entries must carry, none where they carry none. One under a name of a key goes with the
+    /// entries under names of that key.
     pub(super) fn generation(&self) -> Vec<Vec<u8>> {
-        self.all(self.identity.generation_name())
+        let name = self.identity.generation_name();
+        name.map_or_else(Vec::new, |name| self.all(name))
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     fn all(&self, plain: Vec<u8>) -> Vec<Vec<u8>> {

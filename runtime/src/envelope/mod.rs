@@ -18,7 +18,7 @@ use bytes::{Buf, Bytes};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::generated::config::Options;
-use crate::generated::envelope::{FORMATS, Format, Framing, Step};
+use crate::generated::envelope::{self, FORMATS, Format, Framing, Step};
 use crate::generated::wire::{Compression, Serializer};
 use crate::key::Tenant;
 use crate::keyring::{Domain, Keyring};
@@ -38,17 +38,49 @@ pub struct Meta {
     pub generations: Vec<u64>,
 }
 
-/// The format that does what `format` does with a checksum, or without; the same if there is none.
-pub fn checked(format: &'static Format, checksum: bool) -> &'static Format {
-    let is_checksum = |step: &&Step| matches!(step, Step::Checksum { .. });
-    let others =
-        |format: &'static Format| format.steps.iter().filter(move |step| !is_checksum(step));
-    let alike = |other: &&&'static Format| {
-        other.framing == format.framing
-            && other.steps.iter().any(|step| is_checksum(&step)) == checksum
-            && others(other).eq(others(format))
-    };
-    FORMATS.iter().find(alike).copied().unwrap_or(format)
+/// What a caller may choose of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Whether entries carry a checksum.
+    pub checksum: bool,
+    /// What they are compressed with.
+    pub compression: Option<envelope::Compression>,
+}
+
+impl Choice {
+    /// What `format` has chosen.
+    pub fn of(format: &Format) -> Self {
+        Self {
+            checksum: format
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Checksum { .. })),
+            compression: format.steps.iter().find_map(|step| match step {
+                Step::Compress { algorithm, .. } => Some(*algorithm),
+                _ => None,
+            }),
+        }
+    }
+
+    /// The format that differs from `format` in what was chosen alone, if there is one.
+    pub fn within(self, format: &Format) -> Option<&'static Format> {
+        let others = |format: &'_ Format| {
+            let is_other =
+                |step: &&Step| !matches!(step, Step::Checksum { .. } | Step::Compress { .. });
+            format
+                .steps
+                .iter()
+                .filter(is_other)
+                .copied()
+                .collect::<Vec<_>>()
+        };
+        let alike = |other: &&Format| {
+            other.framing == format.framing
+                && Self::of(other) == self
+                && others(other) == others(format)
+        };
+        FORMATS.iter().copied().find(alike)
+    }
 }
 
 /// What an entry is stored under. A seal binds the entry to both; a checksum to the key alone.

@@ -489,28 +489,34 @@ fn the_effort_of_opening_is_what_it_becomes_within_the_limit() {
 }
 
 #[test]
-fn a_format_has_a_brother_with_a_checksum_and_one_without() {
-    let has = |format: &Format| {
-        format
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Checksum { .. }))
+fn a_format_has_a_brother_for_each_choice() {
+    use crate::generated::envelope::Compression::{Lz4, Zstd};
+
+    let found = |name, checksum, compression| {
+        let choice = Choice {
+            checksum,
+            compression,
+        };
+        let format = choice.within(pipeline(name).format());
+        format.map(|format| format.name)
     };
-    let compresses = |format: &Format| {
-        format
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Compress { .. }))
-    };
-    for name in ["plain", "packed", "bare", "slim"] {
-        let format = pipeline(name).format();
-        for checksum in [true, false] {
-            let other = checked(format, checksum);
-            assert_eq!(has(other), checksum, "{name}");
-            assert_eq!(compresses(other), compresses(format), "{name}");
-            assert_eq!(checked(other, has(format)), format);
-        }
+    for name in ["plain", "packed", "bare", "slim", "dense"] {
+        assert_eq!(found(name, true, None), Some("plain"));
+        assert_eq!(found(name, true, Some(Lz4)), Some("packed"));
+        assert_eq!(found(name, false, None), Some("bare"));
+        assert_eq!(found(name, false, Some(Lz4)), Some("slim"));
+        assert_eq!(found(name, true, Some(Zstd)), Some("dense"));
+        assert_eq!(found(name, false, Some(Zstd)), None);
     }
+    for format in FORMATS {
+        assert_eq!(
+            Choice::of(format).within(format),
+            Some(*format),
+            "{}",
+            format.name
+        );
+    }
+    assert_eq!(found("sealed", false, Some(Lz4)), None);
 }
 
 #[test]

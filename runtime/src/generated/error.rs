@@ -78,6 +78,9 @@ pub enum ErrorCode {
     InteropUnsupported,
     /// the bytes are no value of interop/v1: {reason}
     InteropCorrupt,
+    /// the entries of {identity} in the remote tier cannot be cleared at once, since other SDKs write no generation
+    /// into them; invalidate calls one by one, or take another namespace
+    ClearUnsupported,
     /// the caller was interrupted while waiting
     Interrupted,
     /// a defect of cachekit: {reason}; please report it
@@ -111,6 +114,7 @@ impl ErrorCode {
         Self::InteropSegment,
         Self::InteropUnsupported,
         Self::InteropCorrupt,
+        Self::ClearUnsupported,
         Self::Interrupted,
         Self::Internal,
     ];
@@ -142,6 +146,7 @@ impl ErrorCode {
             Self::InteropSegment => "interop_segment",
             Self::InteropUnsupported => "interop_unsupported",
             Self::InteropCorrupt => "interop_corrupt",
+            Self::ClearUnsupported => "clear_unsupported",
             Self::Interrupted => "interrupted",
             Self::Internal => "internal",
         }
@@ -158,7 +163,7 @@ impl ErrorCode {
             | Self::KeyMissing
             | Self::SpecMismatch
             | Self::InteropSegment => ErrorKind::Configuration,
-            Self::FunctionUnsupported => ErrorKind::Unsupported,
+            Self::FunctionUnsupported | Self::ClearUnsupported => ErrorKind::Unsupported,
             Self::ArgumentUnsupported => ErrorKind::Key,
             Self::ValueUnsupported
             | Self::ValueTooLarge
@@ -236,6 +241,9 @@ impl ErrorCode {
                 "{path} is of type {type}, which is not part of interop/v1: {reason}"
             }
             Self::InteropCorrupt => "the bytes are no value of interop/v1: {reason}",
+            Self::ClearUnsupported => {
+                "the entries of {identity} in the remote tier cannot be cleared at once, since other SDKs write no generation into them; invalidate calls one by one, or take another namespace"
+            }
             Self::Interrupted => "the caller was interrupted while waiting",
             Self::Internal => "a defect of cachekit: {reason}; please report it",
         }
@@ -263,9 +271,10 @@ impl ErrorCode {
             Self::RemoteUnavailable | Self::RemoteProtocol | Self::RemoteRefused => "BackendError",
             Self::RemoteTimeout => "BackendTimeoutError",
             Self::EnvelopeTampered => "TamperedError",
-            Self::InteropSegment | Self::InteropUnsupported | Self::InteropCorrupt => {
-                "InteropError"
-            }
+            Self::InteropSegment
+            | Self::InteropUnsupported
+            | Self::InteropCorrupt
+            | Self::ClearUnsupported => "InteropError",
             Self::Interrupted => "CacheKitError",
             Self::Internal => "InternalError",
         }

@@ -21,4 +21,4 @@ pub mod presets;
 pub mod wire;
 
 /// BLAKE2b-256 of the spec that all of this was generated from, in hex.
-pub const SPEC_HASH: &str = "e9ae8eab042a310d6268fa0bc63f0d6d8554ebf0b9ba011321c306bafd610c3a";
+pub const SPEC_HASH: &str = "58a9e1e1ad365e786a24aee896f6d3e5277edd6acfb8b59d443a578a040723d7";

@@ -1,11 +1,12 @@
 //! Keys and values that the other cachekit SDKs read and write: `interop/v1`, as `docs/design/0010-interop.md` specifies it.
 //!
-//! A closed set of types, one encoding each. What is not in it raises: a key that another language makes in another way
-//! would be a miss for ever, in silence.
+//! A closed set of types, one encoding each. What names, numbers and documents are is the runtime's business; here Python objects
+//! become those.
 
 use cachekit_runtime::error::{Error, ErrorCode};
+use cachekit_runtime::interop::{self, MAX_VALUE_BYTES, Number};
 use cachekit_runtime::key::{KeyHash, MAX_KEY_BYTES};
-use cachekit_runtime::native::Writer;
+use cachekit_runtime::native::{Reader, Token, Writer};
 use pyo3::exceptions::PyUnicodeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,16 +18,8 @@ use pyo3::types::{
 use crate::decode::{DecodeFailure, decode_portable};
 use crate::errors;
 use crate::failure::{EncodeFailure, Step, Stop};
-use crate::types::is_enum;
-
-/// Most bytes that a value takes.
-const MAX_VALUE_BYTES: usize = 512 << 20;
-
-/// Most characters of a segment.
-const SEGMENT: usize = 64;
-
-/// Namespaces that a cachekit service takes for its own.
-const RESERVED: [&str; 2] = ["ns", "nsapi"];
+use crate::int64::Int64;
+use crate::types::{is_enum, must_propagate};
 
 /// What ISO 8601 texts of a value stand behind, and the classes that they are of.
 const MARKS: [(&str, &str); 3] = [
@@ -34,6 +27,9 @@ const MARKS: [(&str, &str); 3] = [
     ("__date__", "date"),
     ("__time__", "time"),
 ];
+
+const VALUES: &str = "values in interop/v1 are None, bool, int of 64 bits, finite float, str, bytes, list, dict with str keys, datetime, \
+                      date and time; give one of those";
 
 /// Adds the functions to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -50,12 +46,9 @@ fn generate_interop_key(
     args: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
     let py = args.py();
-    let namespace = segment(namespace, "namespace")?;
-    if RESERVED.contains(&&*namespace) {
-        let reason = "a cachekit service keeps it to itself; choose another one";
-        return Err(no_segment(py, "namespace", &namespace, reason));
-    }
-    let operation = segment(operation, "operation")?;
+    let (namespace, operation) = (text(namespace, "namespace")?, text(operation, "operation")?);
+    let identity = interop::identity(&namespace, &operation);
+    let identity = identity.map_err(|error| errors::raise(py, error))?;
     let args: Vec<_> = if let Ok(list) = args.cast::<PyList>() {
         list.iter().collect()
     } else if let Ok(tuple) = args.cast::<PyTuple>() {
@@ -70,31 +63,51 @@ fn generate_interop_key(
         ));
     };
     let mut out = Writer::with_capacity(128, MAX_KEY_BYTES);
-    let hash = arguments(py, &args, &mut out).map_err(|(at, failure)| {
-        let root = at.map_or_else(|| "args".to_owned(), |at| format!("args[{at}]"));
-        raise(py, failure, &root)
-    })?;
-    Ok(format!("{namespace}:{operation}:{hash}"))
+    arguments(py, &args, &mut out, |at| format!("args[{at}]"))?;
+    let name = identity.entry_name(&KeyHash::of(out.as_bytes()));
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
-/// The hash of a call's arguments; on failure, which one it was.
-fn arguments(
+/// Writes a call's arguments; gives where each of them begins. `name` calls an argument by its place.
+pub(crate) fn arguments(
     py: Python<'_>,
     args: &[Bound<'_, PyAny>],
     out: &mut Writer,
-) -> Result<KeyHash, (Option<usize>, EncodeFailure)> {
+    name: impl Fn(usize) -> String,
+) -> PyResult<Vec<usize>> {
     let mut walk = Walk {
         py,
         out,
-        in_key: true,
+        kind: Kind::Argument,
     };
     let head = walk.out.enter().and_then(|()| walk.out.array(args.len()));
-    head.map_err(|error| (None, EncodeFailure::TooLarge(error)))?;
+    head.map_err(|error| errors::raise(py, error))?;
+    let mut starts = Vec::with_capacity(args.len());
     for (at, arg) in args.iter().enumerate() {
+        starts.push(walk.out.len());
         walk.object(arg)
-            .map_err(|stop| (Some(at), stop.finish(arg)))?;
+            .map_err(|stop| raise(py, stop.finish(arg), &name(at)))?;
     }
-    Ok(KeyHash::of(out.as_bytes()))
+    Ok(starts)
+}
+
+/// The arguments that `arguments` wrote from `starts` on, as the objects that they mean to other languages; nothing if one of them
+/// is a container.
+pub(crate) fn scalars<'py>(
+    py: Python<'py>,
+    written: &[u8],
+    starts: &[usize],
+) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+    let ends = starts.iter().skip(1).copied().chain([written.len()]);
+    let mut objects = Vec::with_capacity(starts.len());
+    for (start, end) in starts.iter().zip(ends) {
+        let argument = &written[*start..end];
+        if let Ok(Token::Array(_) | Token::Map(_)) = Reader::new(argument).peek() {
+            return Ok(None);
+        }
+        objects.push(decode_portable(py, argument).map_err(|failure| failure.raised(py))?);
+    }
+    Ok(Some(objects))
 }
 
 /// The bytes of a value in interop mode: one MessagePack document, the only one for that value.
@@ -105,11 +118,24 @@ fn encode_interop_value<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
     let mut walk = Walk {
         py,
         out: &mut out,
-        in_key: false,
+        kind: Kind::Value,
     };
     let step = walk.object(value);
     step.map_err(|stop| raise(py, stop.finish(value), "value"))?;
     Ok(PyBytes::new(py, out.as_bytes()))
+}
+
+/// Writes what a function returned: what would come back as something else is refused.
+pub(crate) fn encode(
+    value: Borrowed<'_, '_, PyAny>,
+    out: &mut Writer,
+) -> Result<(), EncodeFailure> {
+    let mut walk = Walk {
+        py: value.py(),
+        out,
+        kind: Kind::Result,
+    };
+    walk.object(&value).map_err(|stop| stop.finish(&value))
 }
 
 /// The value of such bytes, whoever wrote them: any well-formed document is read, and no more than one.
@@ -123,18 +149,30 @@ fn decode_interop_value<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
         copied = pyo3::buffer::PyBuffer::<u8>::get(data)?.to_vec(py)?;
         &copied
     };
-    let value = decode_portable(py, bytes).map_err(|failure| match failure {
+    decode(py, bytes).map_err(|failure| match failure {
         DecodeFailure::Corrupt(error) => {
             let reason = error.context().find(|(name, _)| *name == "reason");
-            corrupt(py, reason.map_or("", |(_, reason)| reason))
+            let reason = reason.map_or("", |(_, reason)| reason);
+            let error = Error::new(ErrorCode::InteropCorrupt).with("reason", reason);
+            errors::raise(py, error)
         }
         DecodeFailure::Raised(error) => error,
-    })?;
-    let has_mark = MARKS.iter().any(|(mark, _)| {
-        let mark = mark.as_bytes();
-        bytes.windows(mark.len()).any(|window| window == mark)
-    });
-    if has_mark { revive(value) } else { Ok(value) }
+    })
+}
+
+/// The value of a document, whoever wrote it.
+pub(crate) fn decode<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+) -> Result<Bound<'py, PyAny>, DecodeFailure> {
+    let value = decode_portable(py, bytes)?;
+    // Most have none, and need not be gone through again.
+    let may_have_marks = bytes.windows(2).any(|pair| pair == b"__");
+    if may_have_marks {
+        revive(value).map_err(|error| no_time(py, error))
+    } else {
+        Ok(value)
+    }
 }
 
 /// The value with times in place of the maps that stand for them.
@@ -161,9 +199,7 @@ fn revive(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
                 .strip_suffix(['Z', 'z'])
                 .map_or_else(|| text.to_owned(), |text| format!("{text}+00:00"));
             let class = py.import("datetime")?.getattr(class)?;
-            return class
-                .call_method1("fromisoformat", (text,))
-                .map_err(|error| corrupt(py, &error.value(py).to_string()));
+            return class.call_method1("fromisoformat", (text,));
         }
     }
     for (key, item) in dict.copy()?.iter() {
@@ -172,38 +208,50 @@ fn revive(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     Ok(value)
 }
 
-/// A part of a key: it fully matches `[a-z0-9][a-z0-9._-]{0,63}` and has no two dots side by side, which services refuse.
-fn segment(given: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
+#[cold]
+fn no_time(py: Python<'_>, error: PyErr) -> DecodeFailure {
+    if must_propagate(py, &error) {
+        return DecodeFailure::Raised(error);
+    }
+    let reason = error.value(py).to_string();
+    DecodeFailure::Corrupt(Error::new(ErrorCode::ValueCorrupt).with("reason", reason))
+}
+
+/// A part of a key.
+fn text(given: &Bound<'_, PyAny>, what: &str) -> PyResult<String> {
     let py = given.py();
     let Ok(text) = given.cast::<PyString>() else {
-        let reason = "it must be a str";
-        return Err(no_segment(py, what, &given.repr()?.to_string(), reason));
+        let error = Error::new(ErrorCode::InteropSegment)
+            .with("segment", what)
+            .with("value", given.repr()?)
+            .with("reason", "it must be a str");
+        return Err(errors::raise(py, error));
     };
-    let text = text.to_string_lossy().into_owned();
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let matches = text.len() <= SEGMENT
-        && text.bytes().next().is_some_and(is_plain)
-        && text
-            .bytes()
-            .all(|byte| is_plain(byte) || b"._-".contains(&byte))
-        && !text.contains("..");
-    if matches {
-        return Ok(text);
-    }
-    let reason = "it takes 1 to 64 of a-z, 0-9, '.', '_' and '-', begins with a letter or digit, and has no '..'";
-    Err(no_segment(py, what, &format!("{text:?}"), reason))
+    Ok(text.to_string_lossy().into_owned())
+}
+
+/// What an object is written as.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Integral floats are integers then, and times are numbers.
+    Argument,
+    Value,
+    /// A value that comes back to the same function, so that it must come back as what it was.
+    Result,
 }
 
 struct Walk<'a, 'py> {
     py: Python<'py>,
     out: &'a mut Writer,
-    /// Whether it is an argument: integral floats are integers then, and times are numbers.
-    in_key: bool,
+    kind: Kind,
 }
 
 impl<'py> Walk<'_, 'py> {
     /// Writes an object. Subclasses of plain types are written as what they are made of, whatever methods they have.
     fn object(&mut self, object: &Bound<'py, PyAny>) -> Step {
+        if self.kind == Kind::Result {
+            Self::check(object)?;
+        }
         if object.is_none() {
             return Ok(self.out.nil()?);
         }
@@ -229,6 +277,34 @@ impl<'py> Walk<'_, 'py> {
         self.container(object)
     }
 
+    /// Refuses what would be read back as something else.
+    fn check(object: &Bound<'py, PyAny>) -> Step {
+        let is = |name| {
+            let class = known_class(object.py(), "datetime", name)?;
+            PyResult::Ok(class.is_some_and(|class| class.is(object.get_type())))
+        };
+        let comes_back = object.is_none()
+            || object.is_exact_instance_of::<PyBool>()
+            || object.is_exact_instance_of::<PyInt>()
+            || object.is_exact_instance_of::<PyFloat>()
+            || object.is_exact_instance_of::<PyString>()
+            || object.is_exact_instance_of::<PyBytes>()
+            || object.is_exact_instance_of::<PyList>()
+            || object.is_exact_instance_of::<PyDict>()
+            || is("datetime")?
+            || is("date")?
+            || is("time")?;
+        if comes_back {
+            return Ok(());
+        }
+        let reason = if object.is_exact_instance_of::<PyTuple>() {
+            "a tuple would come back as a list; return a list"
+        } else {
+            VALUES
+        };
+        Err(Stop::refused(object, reason))
+    }
+
     fn container(&mut self, object: &Bound<'py, PyAny>) -> Step {
         self.out.enter()?;
         if let Ok(list) = object.cast::<PyList>() {
@@ -237,11 +313,11 @@ impl<'py> Walk<'_, 'py> {
             self.array(object, &tuple.iter().collect::<Vec<_>>())?;
         } else if let Ok(dict) = object.cast::<PyDict>() {
             self.map(object, dict)?;
-        } else if self.in_key
+        } else if self.kind == Kind::Argument
             && let Ok(set) = object.cast::<PySet>()
         {
             self.set(object, set.iter().collect())?;
-        } else if self.in_key
+        } else if self.kind == Kind::Argument
             && let Ok(set) = object.cast::<PyFrozenSet>()
         {
             self.set(object, set.iter().collect())?;
@@ -253,45 +329,23 @@ impl<'py> Walk<'_, 'py> {
     }
 
     fn integer(&mut self, object: &Bound<'py, PyAny>) -> Step {
-        let mut overflow = 0;
-        // SAFETY: an int, or of a subclass, whose own digits are read; the exception is cleared.
-        unsafe {
-            let value = ffi::PyLong_AsLongLongAndOverflow(object.as_ptr(), &raw mut overflow);
-            if overflow == 0 {
-                return Ok(self.out.int(value)?);
-            }
-            if overflow > 0 {
-                let value = ffi::PyLong_AsUnsignedLongLong(object.as_ptr());
-                if ffi::PyErr_Occurred().is_null() {
-                    return Ok(self.out.uint(value)?);
-                }
-                ffi::PyErr_Clear();
-            }
+        // SAFETY: an int, or of a subclass, whose own digits are read.
+        if let Some(value) = unsafe { Int64::of(object.as_ptr()) } {
+            return Ok(value.write(self.out)?);
         }
         let reason = "it is outside -2**63 to 2**64 - 1; give its text";
         Err(Stop::refused(object, reason))
     }
 
-    #[expect(
-        clippy::cast_sign_loss,
-        reason = "what is cast was compared with the bounds before"
-    )]
     fn float(&mut self, object: &Bound<'py, PyAny>, value: f64) -> Step {
-        const LOWEST: f64 = -9_223_372_036_854_775_808.0;
-        const ABOVE: f64 = 18_446_744_073_709_551_616.0;
-        if !value.is_finite() {
-            let reason = "NaN and infinities are not part of interop/v1; give None, or text";
-            return Err(Stop::refused(object, reason));
+        match Number::of(value) {
+            Some(number) if self.kind == Kind::Argument => Ok(number.write(self.out)?),
+            Some(_) => Ok(self.out.float(value)?),
+            None => {
+                let reason = "NaN and infinities are not part of interop/v1; give None, or text";
+                Err(Stop::refused(object, reason))
+            }
         }
-        if self.in_key && value.fract() == 0.0 && (LOWEST..ABOVE).contains(&value) {
-            let written = if value < 0.0 {
-                self.out.int(value as i64)
-            } else {
-                self.out.uint(value as u64)
-            };
-            return Ok(written?);
-        }
-        Ok(self.out.float(value)?)
     }
 
     fn array(&mut self, whole: &Bound<'py, PyAny>, items: &[Bound<'py, PyAny>]) -> Step {
@@ -336,7 +390,7 @@ impl<'py> Walk<'_, 'py> {
             let mut walk = Walk {
                 py: self.py,
                 out: &mut out,
-                in_key: true,
+                kind: Kind::Argument,
             };
             walk.object(&element)
                 .map_err(|stop| stop.within(whole.as_ptr(), "{…}"))?;
@@ -355,14 +409,14 @@ impl<'py> Walk<'_, 'py> {
     fn rare(&mut self, object: &Bound<'py, PyAny>) -> Step {
         let is = |module, name| is_of(object, module, name);
         if is("datetime", "datetime")? {
-            return if self.in_key {
+            return if self.kind == Kind::Argument {
                 let seconds = unix_seconds(object)?;
                 self.float(object, seconds)
             } else {
                 self.mark("__datetime__", object)
             };
         }
-        if self.in_key {
+        if self.kind == Kind::Argument {
             if is_enum(self.py, object.get_type_ptr()) {
                 return self.object(&object.getattr("value")?);
             }
@@ -383,9 +437,7 @@ impl<'py> Walk<'_, 'py> {
         if is("datetime", "time")? {
             return self.mark("__time__", object);
         }
-        let reason = "values in interop/v1 are None, bool, int, float, str, bytes, list, tuple, dict with str keys, datetime, date \
-                      and time; return one of those";
-        Err(Stop::refused(object, reason))
+        Err(Stop::refused(object, VALUES))
     }
 
     /// A map that stands for a time.
@@ -421,20 +473,28 @@ fn unix_seconds(moment: &Bound<'_, PyAny>) -> Result<f64, Box<Stop>> {
     Ok(micros as f64 / 1e6)
 }
 
-/// Whether it is an instance of a class of a module that somebody must have imported to make one.
+/// Whether it is an instance of that class, or of a subclass.
 fn is_of(object: &Bound<'_, PyAny>, module: &str, name: &str) -> PyResult<bool> {
-    let modules = object.py().import("sys")?.getattr("modules")?;
+    let class = known_class(object.py(), module, name)?;
+    Ok(class.is_some_and(|class| {
+        let (kind, class) = (object.get_type_ptr(), class.as_ptr().cast());
+        // SAFETY: both are types, and alive.
+        unsafe { ffi::PyType_IsSubtype(kind, class) != 0 }
+    }))
+}
+
+/// A class of a module that somebody must have imported to have an instance.
+fn known_class<'py>(
+    py: Python<'py>,
+    module: &str,
+    name: &str,
+) -> PyResult<Option<Bound<'py, PyType>>> {
+    let modules = py.import("sys")?.getattr("modules")?;
     let Ok(module) = modules.get_item(module) else {
-        return Ok(false);
+        return Ok(None);
     };
-    match module.getattr_opt(name)? {
-        Some(class) if class.is_instance_of::<PyType>() => {
-            let (kind, class) = (object.get_type_ptr(), class.as_ptr().cast());
-            // SAFETY: both are types, and alive.
-            Ok(unsafe { ffi::PyType_IsSubtype(kind, class) != 0 })
-        }
-        _ => Ok(false),
-    }
+    let class = module.getattr_opt(name)?;
+    Ok(class.and_then(|class| class.cast_into().ok()))
 }
 
 /// The text's UTF-8.
@@ -466,19 +526,4 @@ fn refused(py: Python<'_>, path: &str, type_name: &str, reason: &str) -> PyErr {
         .with("type", type_name)
         .with("reason", reason);
     errors::raise(py, error)
-}
-
-fn no_segment(py: Python<'_>, segment: &str, value: &str, reason: &str) -> PyErr {
-    let error = Error::new(ErrorCode::InteropSegment)
-        .with("segment", segment)
-        .with("value", value)
-        .with("reason", reason);
-    errors::raise(py, error)
-}
-
-fn corrupt(py: Python<'_>, reason: &str) -> PyErr {
-    errors::raise(
-        py,
-        Error::new(ErrorCode::InteropCorrupt).with("reason", reason),
-    )
 }

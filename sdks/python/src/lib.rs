@@ -25,6 +25,7 @@ mod fork;
 mod function;
 mod guard;
 mod heap;
+mod int64;
 mod interop;
 mod isolate;
 mod kept;

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use cachekit_runtime::cache::{Failure, LoadError, Served, Source};
-use cachekit_runtime::driver::blocking;
+use cachekit_runtime::driver::{Caller, blocking};
 use pyo3::exceptions::{PyException, PyRecursionError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::ending;
 use crate::errors;
+use crate::function::CallArgs;
 use crate::guard::attached;
+use crate::kept::Storage;
 use crate::lazy::RAISED;
+use crate::lookup::Located;
 use crate::remote::Signals;
 use crate::stored::{Share, Value};
 use crate::thread::{self, Thread};
+use crate::tiers::Tiers;
+use crate::types::is_built_in_iterator;
 
 /// What the user's function raised.
 pub(crate) struct Raised {
@@ -148,3 +153,130 @@ impl Drop for Level {
         unsafe { ffi::Py_LeaveRecursiveCall() };
     }
 }
+
+impl Tiers {
+    /// A miss of a plain function: through the runtime, on this thread.
+    pub(crate) fn load(
+        &self,
+        function: &Bound<'_, PyAny>,
+        args: CallArgs,
+        located: Located,
+        fresh: bool,
+    ) -> PyResult<Py<PyAny>> {
+        let py = function.py();
+        check_stack()?;
+        let _level = Level::enter(py)?;
+        let core = self.core(py)?;
+        let _in_flight = if fresh {
+            self.local.overtake(located.key.hash)
+        } else {
+            self.local.join(&located.key, |thread| {
+                core.cache.lead(located.hash, Caller { thread, task: 0 })
+            })
+        };
+        let lookup = self.lookup(py, &core, &located)?;
+        let mine = OnThisThread((self, args, fresh));
+        let load = move || async move {
+            let mine = mine;
+            let OnThisThread((tiers, args, fresh)) = mine;
+            attached(|py| tiers.run_function(py, args, fresh))
+        };
+        let outcome = if fresh {
+            run(py, core.cache.refresh(lookup, load))?
+        } else {
+            run(py, core.cache.get_or_load(lookup, load))?
+        };
+        drop(located);
+        match answer(py, outcome)? {
+            Answer::Value(value, from) => {
+                self.count(from);
+                match self.hand_out(py, value)? {
+                    Some(object) => Ok(object),
+                    None => self.pass(py, args),
+                }
+            }
+            Answer::Unshared => self.pass(py, args),
+        }
+    }
+
+    /// Counts where a value came from, unless it was counted when it was made.
+    pub(crate) fn count(&self, from: Source) {
+        match from {
+            Source::L1 => self.counters.late_hits.add_one(),
+            Source::L2 => self.counters.l2_hits.add_one(),
+            Source::Flight => self.counters.shared.add_one(),
+            _ => {}
+        }
+    }
+
+    /// Counts a load that begins.
+    pub(crate) fn begin_load(&self, fresh: bool) {
+        self.counters.loads.add_one();
+        if !fresh {
+            self.counters.misses.add_one();
+        }
+    }
+
+    fn run_function(&self, py: Python<'_>, args: CallArgs, fresh: bool) -> Result<Value, Raised> {
+        self.begin_load(fresh);
+        // SAFETY: polled within the call that the arguments belong to.
+        let result = unsafe { args.pass_to(self.wrapped.bind(py)) };
+        let value = result
+            .and_then(|object| self.refuse_unfinished(object))
+            .and_then(|object| self.made(object));
+        value.map_err(|error| {
+            self.counters.load_errors.add_one();
+            Raised::new(py, error)
+        })
+    }
+
+    /// What the function returned, as it is stored.
+    pub(crate) fn made(&self, object: Bound<'_, PyAny>) -> PyResult<Value> {
+        let py = object.py();
+        match Storage::of(&object, &self.rules)? {
+            Storage::Never(reason) => {
+                if self.options.l1 {
+                    self.notices.value(py, reason)?;
+                }
+                Ok(Value::stored(object.unbind(), Share::Never))
+            }
+            how => Ok(Value::as_stored(object, how)),
+        }
+    }
+
+    /// Results that can be consumed once cannot be cached.
+    pub(crate) fn refuse_unfinished<'py>(
+        &self,
+        object: Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: alive; these look at the type only.
+        let (coroutine, generator, async_generator) = unsafe {
+            let object = object.as_ptr();
+            (
+                ffi::PyCoro_CheckExact(object) != 0,
+                ffi::PyGen_CheckExact(object) != 0,
+                ffi::PyAsyncGen_CheckExact(object) != 0,
+            )
+        };
+        let reason = if coroutine {
+            object.call_method0("close")?;
+            "it returned a coroutine, which can be awaited once; decorate an async def that awaits it"
+        } else if generator {
+            object.call_method0("close")?;
+            "it returned a generator, which can be consumed once; return a list of what it yields"
+        } else if async_generator {
+            "it returned an async generator, which can be consumed once; return a list of what it yields"
+        } else if is_built_in_iterator(&object) {
+            "it returned an iterator, which can be consumed once; return a list of what it yields"
+        } else {
+            return Ok(object);
+        };
+        Err(errors::not_cacheable(object.py(), self.qualified(), reason))
+    }
+}
+
+/// Moves what belongs to this thread through the runtime, which polls on the thread that called it.
+struct OnThisThread<T>(T);
+
+// SAFETY: a plain call's future is made, polled and dropped by one thread, within the call.
+unsafe impl<T> Send for OnThisThread<T> {}

@@ -14,6 +14,7 @@ use pyo3::types::PyDict;
 
 use crate::arguments::{Plan, Receiver};
 use crate::encode::{Locals, encode_key_arg};
+use crate::interop;
 use crate::key::{self, Key, Opaque};
 use crate::local::{CallKey, Local};
 use crate::secrets::Secrets;
@@ -213,6 +214,53 @@ impl BoundCall<'_, '_> {
         })
     }
 
+    /// The entry that the call means to the SDKs of all languages. Arguments that mean one thing to them have one key here too.
+    pub(crate) fn locate_shared(&self, secrets: &Secrets, tenant: Tenant) -> PyResult<Located> {
+        let py = self.py;
+        let parts = self.parts.iter().enumerate().map(|(slot, part)| {
+            // SAFETY: the call's arguments live.
+            let part = unsafe { Borrowed::from_ptr(py, *part) };
+            if self.plan.keywords_at() == Some(slot) {
+                return dict_of(part).map(Bound::into_any);
+            }
+            Ok(part.to_owned())
+        });
+        let parts = parts.collect::<PyResult<Vec<_>>>()?;
+        let mut out = Writer::with_capacity(64, MAX_KEY_BYTES);
+        let starts = interop::arguments(py, &parts, &mut out, |slot| self.name(slot))?;
+        let hash = KeyHash::of(out.as_bytes());
+        let scalars = if secrets.go_by_hash() {
+            None
+        } else {
+            interop::scalars(py, out.as_bytes(), &starts)?
+        };
+        let key = match scalars {
+            Some(scalars) => {
+                let scalars: Vec<_> = scalars.iter().map(Bound::as_ptr).collect();
+                // SAFETY: alive until the key holds them.
+                let plain = unsafe { (key::of_plain(0, &scalars), Key::plain(py, 0, &scalars)?) };
+                match plain {
+                    (Some(hash), key) => CallKey { hash, key },
+                    (None, _) => CallKey::encoded(0, hash),
+                }
+            }
+            None => CallKey::encoded(0, secrets.hidden(py, &tenant, &hash)?),
+        };
+        Ok(Located {
+            key,
+            hash,
+            tenant,
+            only_here: None,
+            _pending: None,
+        })
+    }
+
+    /// The parameter of a slot, for people.
+    fn name(&self, slot: usize) -> String {
+        let name = self.plan.name(slot);
+        name.map_or_else(|| "?".to_owned(), ToString::to_string)
+    }
+
     /// Writes the arguments as one tuple.
     fn encode(&self, out: &mut Writer, locals: &mut Locals, function: &str) -> Result<(), Keyless> {
         let py = self.py;
@@ -257,9 +305,7 @@ impl BoundCall<'_, '_> {
             let name = if self.by_function {
                 "the result of key".to_owned()
             } else {
-                self.plan
-                    .name(slot)
-                    .map_or_else(|| "?".to_owned(), ToString::to_string)
+                self.name(slot)
             };
             match failure.argument_error(&name, function) {
                 Ok(error) => Keyless::Argument(error),

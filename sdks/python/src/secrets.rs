@@ -106,16 +106,19 @@ impl Secrets {
                 }),
             },
         };
-        // What stays in this process is as large as its limits let it be.
+        let pipeline = |options| {
+            Pipeline::new(options, Serializer::Native).map_err(|error| errors::raise(py, error))
+        };
+        let seals = pipeline(options)?.is_sealed();
+        // What stays in this process is as large as its limits let it be, and no format of others.
         let mut here = options.clone();
         here.max_value_bytes = u64::MAX;
-        let pipeline = Pipeline::new(&here, Serializer::Native);
-        let pipeline = pipeline.map_err(|error| errors::raise(py, error))?;
+        here.envelope = "sealed";
         Ok(Arc::new(Self {
             whose,
             ask: settings.object("keyring")?,
             known: Guarded::new(None),
-            seal: pipeline.is_sealed().then_some(pipeline),
+            seal: if seals { Some(pipeline(&here)?) } else { None },
         }))
     }
 

@@ -18,6 +18,7 @@ use crate::decode::{DecodeFailure, decode_portable, decode_value};
 use crate::encode::{EncodeFailure, encode_value};
 use crate::errors;
 use crate::failure::type_name;
+use crate::interop;
 use crate::plans::Types;
 use crate::portable::Portable;
 use crate::types::must_propagate;
@@ -28,6 +29,8 @@ pub(crate) enum Serializer {
     Native(Types),
     /// Plain MessagePack.
     MessagePack,
+    /// What the SDKs of all languages agree on.
+    Interop,
     /// One that is called.
     Object(Object),
 }
@@ -58,6 +61,7 @@ impl Serializer {
             return match name.as_str() {
                 "native" => Ok(Self::Native(types)),
                 "msgpack" => Ok(Self::MessagePack),
+                "interop" => Ok(Self::Interop),
                 _ => Err(PyValueError::new_err(name)),
             };
         }
@@ -80,7 +84,7 @@ impl Serializer {
     pub(crate) fn wire(&self) -> wire::Serializer {
         match self {
             Self::Native(_) => wire::Serializer::Native,
-            Self::MessagePack => wire::Serializer::Messagepack,
+            Self::MessagePack | Self::Interop => wire::Serializer::Messagepack,
             Self::Object(object) => object.wire,
         }
     }
@@ -99,7 +103,7 @@ impl Serializer {
     pub(crate) fn each_object(&self, mut visit: impl FnMut(*mut ffi::PyObject)) {
         match self {
             Self::Native(types) => types.each_object(visit),
-            Self::MessagePack => {}
+            Self::MessagePack | Self::Interop => {}
             Self::Object(object) => {
                 visit(object.serialize.as_ptr());
                 visit(object.deserialize.as_ptr());
@@ -119,6 +123,7 @@ impl Serializer {
                 Portable::MessagePack.check(value)?;
                 encode_value(value, None, out)
             }
+            Self::Interop => interop::encode(value, out),
             Self::Object(object) => object.encode(value, out),
         }
     }
@@ -132,6 +137,7 @@ impl Serializer {
         match self {
             Self::Native(types) => decode_value(py, Some(types), source.bytes()),
             Self::MessagePack => decode_portable(py, source.bytes()),
+            Self::Interop => interop::decode(py, source.bytes()),
             Self::Object(object) => object.decode(py, source),
         }
     }

@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachekit_runtime::envelope::checked;
+use cachekit_runtime::envelope::Choice;
 use cachekit_runtime::error::{Error, ErrorCode};
 use cachekit_runtime::generated::config::{Isolation, Monitoring, Options};
-use cachekit_runtime::generated::envelope::FORMATS;
+use cachekit_runtime::generated::envelope::{Compression, FORMATS};
 use cachekit_runtime::generated::presets;
+use cachekit_runtime::interop;
+use cachekit_runtime::key::Identity;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -72,6 +74,18 @@ impl<'py> Settings<'_, 'py> {
         ))
     }
 
+    /// Whose entries they are, where the SDKs of all languages share them.
+    pub(crate) fn shared(&self) -> PyResult<Option<Identity>> {
+        let Some(names) = self.object("shared")? else {
+            return Ok(None);
+        };
+        let (namespace, operation): (String, String) = names.extract(self.py())?;
+        let identity = interop::identity(&namespace, &operation);
+        identity
+            .map(Some)
+            .map_err(|error| errors::raise(self.py(), error))
+    }
+
     /// All that the runtime wants to know.
     pub(crate) fn options(&self) -> PyResult<Options> {
         let py = self.0.py();
@@ -109,11 +123,23 @@ impl<'py> Settings<'_, 'py> {
             .iter()
             .find(|format| format.name == envelope)
             .ok_or_else(|| unknown(py, "envelope", &envelope))?;
-        options.envelope = match self.object("integrity")? {
-            Some(checksum) => checked(format, checksum.extract(py)?).name,
-            None => format.name,
-        };
+        let mut choice = Choice::of(format);
+        if let Some(checksum) = self.object("integrity")? {
+            choice.checksum = checksum.extract(py)?;
+        }
         options.compression = self.get("compression")?;
+        if let Some(compressor) = self.object("compressor")? {
+            let compressor: String = compressor.extract(py)?;
+            options.compression = compressor != "none";
+            choice.compression = match compressor.as_str() {
+                "none" => choice.compression,
+                "lz4" => Some(Compression::Lz4),
+                "zstd" => Some(Compression::Zstd),
+                other => return Err(unknown(py, "compressor", other)),
+            };
+        }
+        let format = choice.within(format);
+        options.envelope = format.ok_or_else(|| no_format(py))?.name;
         options.max_value_bytes = self.get("max_value_bytes")?;
         options.monitoring = match self.get::<String>("monitoring")?.as_str() {
             "off" => Monitoring::Off,
@@ -123,6 +149,15 @@ impl<'py> Settings<'_, 'py> {
         };
         Ok(options)
     }
+}
+
+#[cold]
+fn no_format(py: Python<'_>) -> PyErr {
+    let error = Error::new(ErrorCode::OptionInvalid)
+        .with("option", "compressor")
+        .with("value", "\"zstd\"")
+        .with("reason", "such entries carry a checksum, and this one is not to; give integrity=True, or take lz4");
+    errors::raise(py, error)
 }
 
 fn unknown(py: Python<'_>, option: &'static str, value: &str) -> PyErr {

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cachekit_runtime::cache::{Builder, Cache, Lifetimes, Lookup, Source};
-use cachekit_runtime::driver::Caller;
+use cachekit_runtime::cache::{Builder, Cache, Lifetimes, Lookup};
 use cachekit_runtime::driver::blocking::Blocking;
 use cachekit_runtime::generated::config::Options;
 use cachekit_runtime::key::Identity;
@@ -22,9 +21,8 @@ use crate::clock;
 use crate::codec::Values;
 use crate::counters::Counters;
 use crate::function::{CallArgs, shared_as};
-use crate::guard::attached;
-use crate::kept::{Rules, Storage};
-use crate::load::{Answer, Level, Raised, answer, check_stack, run};
+use crate::kept::Rules;
+use crate::load::Raised;
 use crate::local::{CallKey, Local, Shelf, cannot_be_weak};
 use crate::lookup::{BoundCall, InUse, Keyless, Located};
 use crate::notices::{Board, Notices};
@@ -36,7 +34,6 @@ use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::shared::Guarded;
 use crate::stored::{Share, Value};
-use crate::types::is_built_in_iterator;
 use crate::{async_calls, errors};
 
 /// The cache of a function as threads use it.
@@ -67,12 +64,14 @@ pub(crate) struct Tiers {
     pub(crate) notices: Arc<Notices>,
     pub(crate) plan: Plan,
     key_function: Option<Py<PyAny>>,
+    /// Whose entries they are, where the SDKs of all languages share them.
+    shared: Option<Identity>,
     resolve: Option<Py<PyAny>>,
     name: FunctionName,
     in_use: Arc<InUse>,
     pub(crate) alone: Alone,
     pub(crate) lifetimes: Lifetimes,
-    rules: Arc<Rules>,
+    pub(crate) rules: Arc<Rules>,
     secrets: Arc<Secrets>,
     built: Guarded<Option<(u64, Arc<Core>)>>,
     pub(crate) receivers: Receivers,
@@ -141,9 +140,11 @@ impl Tiers {
                 .map(|version| version.to_string()),
             qualified: qualified_name(wrapped),
         };
+        let shared = settings.shared()?;
         let secrets = Secrets::new(&settings, &options)?;
         let quick = key_function.is_none() && options.l1 && !secrets.go_by_hash();
-        let alone = Alone::new(settings.get("never_remote")?, options.l1 && !is_async);
+        let may_be_alone = options.l1 && !is_async && shared.is_none();
+        let alone = Alone::new(settings.get("never_remote")?, may_be_alone);
         let has_receiver = plan.receiver != Receiver::None;
         Ok(Self {
             plain: if quick { plan.plain } else { usize::MAX },
@@ -166,6 +167,7 @@ impl Tiers {
             options,
             plan,
             key_function,
+            shared,
             resolve: settings.object("backend")?,
             name,
             in_use: InUse::new(),
@@ -307,17 +309,19 @@ impl Tiers {
                 return Ok(Entry::Found(unsafe { Value::found(py, object, share) }));
             }
         }
-        match call.locate(
-            &self.local,
-            &self.in_use,
-            &self.secrets,
-            tenant,
-            self.qualified(),
-        ) {
+        let located = if self.shared.is_some() {
+            call.locate_shared(&self.secrets, tenant)
+                .map_err(Keyless::Raised)
+        } else {
+            let (local, in_use) = (&self.local, &self.in_use);
+            call.locate(local, in_use, &self.secrets, tenant, self.qualified())
+        };
+        match located {
             Ok(located) => {
+                let was_looked_for = located.key.key.is_plain_form() && self.shared.is_none();
                 if look
                     && self.options.l1
-                    && !located.key.key.is_plain_form()
+                    && !was_looked_for
                     && let Some(value) = self.local.find(&located.key)
                 {
                     return Ok(Entry::Found(value));
@@ -425,7 +429,10 @@ impl Tiers {
             .identity
             .as_deref()
             .unwrap_or(&self.name.qualified);
-        let identity = Identity::new(&application, name, self.name.version.as_deref());
+        let identity = self
+            .shared
+            .clone()
+            .unwrap_or_else(|| Identity::new(&application, name, self.name.version.as_deref()));
         let mut options = self.options.clone();
         options.remote = backend.is_some();
         options.compression &= !self.rules.serializer.reads_in_place();
@@ -472,132 +479,7 @@ impl Tiers {
             remote: located.only_here.is_none(),
         })
     }
-
-    /// A miss of a plain function: through the runtime, on this thread.
-    pub(crate) fn load(
-        &self,
-        function: &Bound<'_, PyAny>,
-        args: CallArgs,
-        located: Located,
-        fresh: bool,
-    ) -> PyResult<Py<PyAny>> {
-        let py = function.py();
-        check_stack()?;
-        let _level = Level::enter(py)?;
-        let core = self.core(py)?;
-        let _in_flight = if fresh {
-            self.local.overtake(located.key.hash)
-        } else {
-            self.local.join(&located.key, |thread| {
-                core.cache.lead(located.hash, Caller { thread, task: 0 })
-            })
-        };
-        let lookup = self.lookup(py, &core, &located)?;
-        let mine = OnThisThread((self, args, fresh));
-        let load = move || async move {
-            let mine = mine;
-            let OnThisThread((tiers, args, fresh)) = mine;
-            attached(|py| tiers.run_function(py, args, fresh))
-        };
-        let outcome = if fresh {
-            run(py, core.cache.refresh(lookup, load))?
-        } else {
-            run(py, core.cache.get_or_load(lookup, load))?
-        };
-        drop(located);
-        match answer(py, outcome)? {
-            Answer::Value(value, from) => {
-                self.count(from);
-                match self.hand_out(py, value)? {
-                    Some(object) => Ok(object),
-                    None => self.pass(py, args),
-                }
-            }
-            Answer::Unshared => self.pass(py, args),
-        }
-    }
-
-    /// Counts where a value came from, unless it was counted when it was made.
-    pub(crate) fn count(&self, from: Source) {
-        match from {
-            Source::L1 => self.counters.late_hits.add_one(),
-            Source::L2 => self.counters.l2_hits.add_one(),
-            Source::Flight => self.counters.shared.add_one(),
-            _ => {}
-        }
-    }
-
-    /// Counts a load that begins.
-    pub(crate) fn begin_load(&self, fresh: bool) {
-        self.counters.loads.add_one();
-        if !fresh {
-            self.counters.misses.add_one();
-        }
-    }
-
-    fn run_function(&self, py: Python<'_>, args: CallArgs, fresh: bool) -> Result<Value, Raised> {
-        self.begin_load(fresh);
-        // SAFETY: polled within the call that the arguments belong to.
-        let result = unsafe { args.pass_to(self.wrapped.bind(py)) };
-        let value = result
-            .and_then(|object| self.refuse_unfinished(object))
-            .and_then(|object| self.made(object));
-        value.map_err(|error| {
-            self.counters.load_errors.add_one();
-            Raised::new(py, error)
-        })
-    }
-
-    /// What the function returned, as it is stored.
-    pub(crate) fn made(&self, object: Bound<'_, PyAny>) -> PyResult<Value> {
-        let py = object.py();
-        match Storage::of(&object, &self.rules)? {
-            Storage::Never(reason) => {
-                if self.options.l1 {
-                    self.notices.value(py, reason)?;
-                }
-                Ok(Value::stored(object.unbind(), Share::Never))
-            }
-            how => Ok(Value::as_stored(object, how)),
-        }
-    }
-
-    /// Results that can be consumed once cannot be cached.
-    pub(crate) fn refuse_unfinished<'py>(
-        &self,
-        object: Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: alive; these look at the type only.
-        let (coroutine, generator, async_generator) = unsafe {
-            let object = object.as_ptr();
-            (
-                ffi::PyCoro_CheckExact(object) != 0,
-                ffi::PyGen_CheckExact(object) != 0,
-                ffi::PyAsyncGen_CheckExact(object) != 0,
-            )
-        };
-        let reason = if coroutine {
-            object.call_method0("close")?;
-            "it returned a coroutine, which can be awaited once; decorate an async def that awaits it"
-        } else if generator {
-            object.call_method0("close")?;
-            "it returned a generator, which can be consumed once; return a list of what it yields"
-        } else if async_generator {
-            "it returned an async generator, which can be consumed once; return a list of what it yields"
-        } else if is_built_in_iterator(&object) {
-            "it returned an iterator, which can be consumed once; return a list of what it yields"
-        } else {
-            return Ok(object);
-        };
-        Err(errors::not_cacheable(object.py(), self.qualified(), reason))
-    }
 }
-
-/// Moves what belongs to this thread through the runtime, which polls on the thread that called it.
-struct OnThisThread<T>(T);
-
-// SAFETY: a plain call's future is made, polled and dropped by one thread, within the call.
-unsafe impl<T> Send for OnThisThread<T> {}
 
 fn qualified_name(wrapped: &Bound<'_, PyAny>) -> String {
     let part = |name| {

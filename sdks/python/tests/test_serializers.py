@@ -21,7 +21,6 @@ from cachekit import CacheKitWarning, ConfigurationError, EnvelopeError, NotCach
 from cachekit.serializers import (
     AutoSerializer,
     DefaultSerializer,
-    EncryptionWrapper,
     OrjsonSerializer,
     PickleSerializer,
     Serializer,
@@ -483,7 +482,7 @@ def test_the_vectors_of_rust() -> None:
         assert repr(serializer.deserialize(encoded)) == repr(value), row["comment"]
 
 
-FORMATS = {1: "plain", 2: "packed", 3: "bare", 5: "slim"}
+FORMATS = {1: "plain", 2: "packed", 3: "bare", 5: "slim", 6: "dense"}
 
 
 @pytest.mark.parametrize(
@@ -499,10 +498,17 @@ FORMATS = {1: "plain", 2: "packed", 3: "bare", 5: "slim"}
         ("minimal", {"integrity": True}, "plain"),
         ("minimal", {"serializer": DefaultSerializer(enable_integrity_checking=True)}, "plain"),
         ("test", {"integrity": False}, "bare"),
+        ("production", {"compressor": "zstd"}, "dense"),
+        ("production", {"compressor": "none"}, "packed"),
+        ("production", {"compressor": "lz4", "integrity": False}, "slim"),
+        ("minimal", {"compressor": "lz4"}, "slim"),
+        ("minimal", {"compressor": "zstd", "integrity": True}, "dense"),
     ],
     ids=repr,
 )
-def test_integrity_chooses_the_format(redis: RedisServer, preset: str, options: dict[str, Any], expected: str) -> None:
+def test_integrity_and_compressor_choose_the_format(
+    redis: RedisServer, preset: str, options: dict[str, Any], expected: str
+) -> None:
     decorator = getattr(cache, preset)(namespace="integrity", backend=redis.unix_url, l1=False, **options)
 
     @decorator
@@ -513,90 +519,23 @@ def test_integrity_chooses_the_format(redis: RedisServer, preset: str, options: 
     assert function.cache_info().l2_hits == 1
     stored = redis.command("GET", redis.entries()[0])
     assert FORMATS[stored[2]] == expected
-    # Compressed or not is the preset's business.
-    assert (len(stored) < 1000) == (preset == "production")
+    # Compressed or not is the preset's business, if nobody says.
+    compressed = preset == "production" if "compressor" not in options else options["compressor"] != "none"
+    assert (len(stored) < 1000) == compressed
+
+
+def test_a_compressor_must_have_a_place() -> None:
+    for decorate, options, why in [
+        (cache.minimal, {"compressor": "zstd"}, "give integrity=True"),
+        (cache, {"compressor": "zstd", "integrity": False}, "give integrity=True"),
+        (cache, {"compressor": "gzip"}, "must be one of 'none', 'lz4', 'zstd'"),
+        (cache.secure, {"compressor": "lz4", "master_key": "6b" * 32}, "would tell what is sealed"),
+    ]:
+        with pytest.raises(ConfigurationError, match=f"compressor=.* is not valid: .*{why}"):
+            decorate(**options)(money)
 
 
 def test_integrity_is_yes_or_no() -> None:
     for wrong in (None, 1, "yes"):
         with pytest.raises(ConfigurationError, match="integrity=.* is not valid: must be True or False"):
             cache(integrity=wrong)
-
-
-KEY = "00112233445566778899aabbccddeeff" * 2
-MAGIC_OF_SEALED = b"\xc4\x4b\x04"
-
-
-@pytest.mark.parametrize("preset", ["production", "minimal", "secure", "test"])
-@pytest.mark.parametrize("inner", ["msgpack", "pickle", OrjsonSerializer(), MoneySerializer()])
-def test_a_wrapper_seals_whatever_the_preset(redis: RedisServer, preset: str, inner: Any) -> None:
-    value = Money(1234567) if isinstance(inner, MoneySerializer) else {"plain": [1234567]}
-    wrapper = EncryptionWrapper(inner, master_key=KEY)
-
-    @getattr(cache, preset)(namespace="wrapped", backend=redis.unix_url, serializer=wrapper)
-    def function() -> Any:
-        return value
-
-    for _ in range(2):
-        assert function() == function() == value
-        _native.clear_all()
-    assert (function() == value, function.cache_info().l2_hits) == (True, 1)
-    stored = redis.command("GET", redis.entries()[0])
-    assert stored.startswith(MAGIC_OF_SEALED)
-    assert b"1234567" not in stored
-    assert b"plain" not in stored
-
-
-def test_a_wrapper_is_the_preset_secure_by_another_way(redis: RedisServer) -> None:
-    def function() -> Any:
-        return {"a": 1}
-
-    options: dict[str, Any] = {"namespace": "wrapped", "backend": redis.unix_url}
-    cache(serializer=EncryptionWrapper(master_key=bytes.fromhex(KEY), tenant_id="one"), **options)(function)()
-
-    def hits(decorator: Any) -> int:
-        reader = decorator(function)
-        assert reader() == {"a": 1}
-        return int(reader.cache_info().l2_hits)
-
-    assert hits(cache.secure(serializer="msgpack", master_key=KEY, tenant="one", **options)) == 1
-    assert hits(cache.secure(serializer="msgpack", master_key=KEY, tenant="two", **options)) == 0
-    rotated = EncryptionWrapper(master_key="ff" * 32, previous_master_keys=[KEY], tenant_id="one")
-    assert hits(cache.minimal(serializer=rotated, **options)) == 1
-
-
-def test_a_wrapper_shows_no_key_and_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrapper = EncryptionWrapper(OrjsonSerializer(), master_key=KEY)
-    assert repr(wrapper) == "EncryptionWrapper(OrjsonSerializer(), ...)"
-    decorated = cache(serializer=wrapper, backend=None)(money)
-    assert KEY not in repr(decorated.cache_settings) + repr(wrapper.options)
-    with pytest.raises(ConfigurationError) as raised:
-        EncryptionWrapper(master_key=KEY[:-1] + "x")
-    assert KEY[:-1] not in str(raised.value)
-    with pytest.raises(ConfigurationError, match="it is given twice"):
-        cache(serializer=wrapper, tenant="two")
-    with pytest.raises(ConfigurationError, match="isolation='copy'"):
-        cache(serializer=wrapper, isolation="copy")
-    with pytest.raises(ConfigurationError) as raised:
-        cache(serializer=EncryptionWrapper())(money)
-    assert raised.value.code == "key_missing"
-    monkeypatch.setenv("CACHEKIT_MASTER_KEY", KEY)
-    assert cache(serializer=EncryptionWrapper("pickle"), backend=None)(money)(3) == Money(3)
-
-
-def test_what_is_sealed_is_checked_in_any_case() -> None:
-    with pytest.raises(ConfigurationError, match="what is sealed is checked in any case"):
-        cache.secure(integrity=False, master_key=KEY)
-    with pytest.raises(ConfigurationError, match="what is sealed is checked in any case"):
-        cache.secure(serializer=OrjsonSerializer(enable_integrity_checking=False), master_key=KEY)
-
-
-def test_pickle_goes_where_entries_are_sealed(redis: RedisServer) -> None:
-    @cache.secure(serializer="pickle", master_key=KEY, namespace="pickled", backend=redis.unix_url)
-    def function(cents: int) -> Money:
-        return Money(cents)
-
-    assert function(5) == function(5) == Money(5)
-    _native.clear_all()
-    assert function(5) == Money(5)
-    assert function.cache_info().l2_hits == 1

@@ -32,7 +32,8 @@ from cachekit import NotCacheableError, cache
 from cachekit.options import OPTIONS
 
 DOCUMENT = pathlib.Path(__file__).parents[3] / "docs" / "guide" / "types.md"
-SERIALIZERS = OPTIONS["serializer"].choices
+# With what SDKs of all languages agree on, which is chosen by another option.
+SERIALIZERS = (*OPTIONS["serializer"].choices, "interop")
 
 
 class Colour(enum.Enum):
@@ -172,7 +173,8 @@ _HEAD = """<!-- Written by `python sdks/python/tests/type_matrix.py`, which stor
 # Types
 
 What comes back of a value, by [serializer](serializers.md): ✓ is the same value of the same type, "no" is refused when it is
-stored. Of a container the same holds for what is in it. `pickle` takes it where nobody else can have written it, and where the class can be
+stored. Of a container the same holds for what is in it. With [`interop`](interop.md) a time comes back with its offset, which is
+"another" than one with a zone. `pickle` takes it where nobody else can have written it, and where the class can be
 imported.
 """
 
@@ -182,7 +184,9 @@ def outcome(serializer: str, value: Any) -> str:
     options: dict[str, Any] = {"l1": False, "backend": "memory://", "namespace": f"types-{uuid.uuid4()}"}
     if serializer == "pickle":
         options = {"backend": None, "isolation": "sealed"}
-    if serializer == "native":
+    if serializer == "interop":
+        options["interop"] = "stored"
+    elif serializer == "native":
         options["types"] = CLASSES
     else:
         options["serializer"] = serializer

@@ -32,7 +32,7 @@ fn clear_makes_every_entry_a_miss_without_touching_them() {
     );
     now(one.clear()).expect("the remote answers");
     assert_eq!(call(&setup.process(), "b").from, Source::Load, "once more");
-    let generation = Identity::new("test", "f", None).generation_name();
+    let generation = Identity::new("test", "f", None).generation_name().unwrap();
     assert_eq!(setup.remote.store.lifetime(&generation), None);
 }
 
@@ -378,7 +378,7 @@ fn refresh_replaces_what_is_there() {
 #[test]
 fn a_generation_that_is_no_number_stops_writes_until_the_next_clear() {
     let setup = Setup::new();
-    let name = Identity::new("test", "f", None).generation_name();
+    let name = Identity::new("test", "f", None).generation_name().unwrap();
     setup
         .remote
         .store

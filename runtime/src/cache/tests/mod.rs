@@ -1,6 +1,7 @@
 //! What a cache promises, one test a promise.
 
 mod failures;
+mod interop;
 mod invalidation;
 mod races;
 mod reads;

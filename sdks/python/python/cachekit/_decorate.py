@@ -12,7 +12,7 @@ from cachekit._configuration import UNSET, resolver
 from cachekit._identity import identify
 from cachekit._keys import conceal, source, tenant_of
 from cachekit._options import decide, unwrap
-from cachekit._signature import CLASS, plan_of
+from cachekit._signature import CLASS, NO_RECEIVER, plan_of
 from cachekit.exceptions import make_error
 
 TYPE_CHECKING = False
@@ -61,7 +61,15 @@ def _cached(function: Any, options: dict[str, Any], receiver: int | None = None)
     is_async = _check(function)
     settings = {name: value for name, value in options.items() if name not in ("namespace", "remote")}
     version = options.get("version")
-    identity, reason = identify(function, options.get("namespace"), version)
+    plan = plan_of(function, receiver)
+    shared = options.get("shared")
+    if shared is None:
+        identity, reason = identify(function, options.get("namespace"), version)
+    elif plan[-1] == NO_RECEIVER:
+        identity, reason = ":".join(shared), None
+    else:
+        why = "other languages have no such object; cache a function, or a static method, that it calls"
+        raise _refused(function, f"it is a method, and interop={shared[1]!r} shares its entries: {why}")
     settings.update(
         is_async=is_async,
         identity=identity,
@@ -73,7 +81,7 @@ def _cached(function: Any, options: dict[str, Any], receiver: int | None = None)
         binds_class=receiver == CLASS,
         annotated=function,
     )
-    return _native.CachedFunction(function, plan_of(function, receiver), settings)
+    return _native.CachedFunction(function, plan, settings)
 
 
 def _check(function: Any) -> bool:

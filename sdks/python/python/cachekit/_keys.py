@@ -122,7 +122,8 @@ def ask_shared() -> Keyring:
 def source(options: dict[str, Any], preset: str) -> Callable[[], Keyring] | None:
     """What gives a function its keyring; `None` where it needs none. Without any key it is an error."""
     keys = options.pop("master_key", None)
-    if options["envelope"] != "sealed" and not options["hide_keys"]:
+    seals = options["envelope"] in ("sealed", "interop_sealed")
+    if not seals and not options["hide_keys"]:
         if keys is not None:
             reason = f"the preset {preset} seals no entries; take the preset secure, or give hide_keys=True"
             raise make_error("option_invalid", option="master_key", value="...", reason=reason)
@@ -130,7 +131,7 @@ def source(options: dict[str, Any], preset: str) -> Callable[[], Keyring] | None
     if keys is not None:
         return keys  # type: ignore[no-any-return]
     if shared() is None:
-        what = "hide_keys=True" if options["envelope"] != "sealed" else f"the preset {preset}"
+        what = f"the preset {preset}" if seals else "hide_keys=True"
         raise make_error("key_missing", what=what)
     return ask_shared
 

@@ -38,7 +38,7 @@ def unwrap(given: dict[str, Any]) -> bool:
     del given["serializer"]
     for name, value in wrapper.options.items():
         if name in given:
-            raise _invalid(name, "...", "it is given twice, since the EncryptionWrapper has one")
+            raise invalid(name, "...", "it is given twice, since the EncryptionWrapper has one")
         given[name] = value
     return True
 
@@ -58,32 +58,44 @@ def decide(preset: str, given: dict[str, Any], sealed: bool = False) -> dict[str
             raise unknown(name, [known for known, option in OPTIONS.items() if option.keyword])
         option = OPTIONS[name]
         if not option.keyword:
-            raise _invalid(name, value, "presets decide it; choose another preset")
+            raise invalid(name, value, "presets decide it; choose another preset")
         try:
             decided[name] = _check(option, value)
         except Invalid as reason:
-            raise _invalid(name, value, reason) from None
+            raise invalid(name, value, reason) from None
     _apply_limits(decided, given)
     for name in ("immutable", "copy"):
         if name in given and decided["isolation"] != "copy":
             why = f"it says how callers get copies, and isolation is {decided['isolation']!r}; add isolation='copy'"
-            raise _invalid(name, given[name], why)
+            raise invalid(name, given[name], why)
     if decided["sliding"] and decided["ttl"] is None:
-        raise _invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
+        raise invalid("sliding", True, "what never expires cannot be renewed; give a ttl, or leave sliding out")
     if decided["envelope"] == "sealed" and decided["isolation"] != "sealed":
         why = f"the preset {preset} keeps nothing plain in memory; leave isolation out"
-        raise _invalid("isolation", given["isolation"], why)
+        raise invalid("isolation", given["isolation"], why)
     _choose_serializer(decided, given)
     if decided.get("integrity") is False and decided["envelope"] == "sealed":
-        raise _invalid(
+        raise invalid(
             "integrity", False, "what is sealed is checked in any case; leave it out, or choose another preset"
         )
+    if decided.get("compressor", "none") != "none":
+        if decided["envelope"] == "sealed":
+            why = "how well it is compressed would tell what is sealed; leave it out"
+            raise invalid("compressor", given["compressor"], why)
+        codec = decided.get("codec")
+        if isinstance(codec, tuple) and codec[0] == "arrow":
+            why = "it is read where it lies, and compressed by Arrow: ArrowSerializer(compression=...)"
+            raise invalid("compressor", given["compressor"], why)
     if "types" in given and decided.get("codec", "native") != "native":
-        raise _invalid(
+        raise invalid(
             "types", given["types"], "only serializer='native' makes objects of classes; leave one of them out"
         )
     if not decided["remote"] and given.get("backend") is not None:
-        raise _invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
+        raise invalid("backend", "...", f"the preset {preset} stays in this process; choose another preset")
+    if "interop" in decided:
+        from cachekit._interop import share
+
+        share(decided, given, preset)
     return decided
 
 
@@ -96,14 +108,14 @@ def _choose_serializer(decided: dict[str, Any], given: dict[str, Any]) -> None:
     try:
         serializer = chosen(decided["serializer"])
     except ImportError as missing:
-        raise _invalid("serializer", given["serializer"], missing) from None
+        raise invalid("serializer", given["serializer"], missing) from None
     decided["codec"] = codec_of(serializer)
     if decided["codec"][0] != "custom" and getattr(serializer, "integrity", None) is not None:
         decided.setdefault("integrity", serializer.integrity)
     stays_here = not decided["remote"] or given.get("backend", ...) is None
     if decided["codec"][0] == "pickle" and not stays_here and decided["envelope"] != "sealed":
         why = "pickle runs what it reads, which others can write; it takes a preset that seals entries, or backend=None"
-        raise _invalid("serializer", given["serializer"], why)
+        raise invalid("serializer", given["serializer"], why)
 
 
 def unknown(name: str, known: list[str]) -> CacheKitError:
@@ -132,11 +144,11 @@ def _apply_limits(decided: dict[str, Any], given: dict[str, Any]) -> None:
         if name not in ("max_entries", "max_bytes"):
             raise unknown(f"l1[{name!r}]", ["max_entries", "max_bytes"])
         if name in given:
-            raise _invalid("l1", limits, f"{name} is given twice")
+            raise invalid("l1", limits, f"{name} is given twice")
         try:
             decided[name] = _check(OPTIONS[name], value)
         except Invalid as reason:
-            raise _invalid(f"l1[{name!r}]", value, reason) from None
+            raise invalid(f"l1[{name!r}]", value, reason) from None
     decided["l1"] = True
 
 
@@ -347,7 +359,7 @@ def _parse(option: Option, text: str) -> Any:
         raise Invalid(f"must be between {least:g} and {most:g}") from None
 
 
-def _invalid(name: str, value: object, reason: object) -> CacheKitError:
+def invalid(name: str, value: object, reason: object) -> CacheKitError:
     shown = value if value == "..." else _shown(repr(value))
     return make_error("option_invalid", option=name, value=shown, reason=reason)
 

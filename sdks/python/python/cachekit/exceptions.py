@@ -89,6 +89,7 @@ ERRORS: dict[str, tuple[type[CacheKitError], bool, str]] = {
     "interop_segment": (InteropError, False, "{segment}={value} cannot be part of an interop key: {reason}"),
     "interop_unsupported": (InteropError, False, "{path} is of type {type}, which is not part of interop/v1: {reason}"),
     "interop_corrupt": (InteropError, False, "the bytes are no value of interop/v1: {reason}"),
+    "clear_unsupported": (InteropError, False, "the entries of {identity} in the remote tier cannot be cleared at once, since other SDKs write no generation into them; invalidate calls one by one, or take another namespace"),
     "interrupted": (CacheKitError, False, "the caller was interrupted while waiting"),
     "internal": (InternalError, False, "a defect of cachekit: {reason}; please report it"),
 }

@@ -116,6 +116,8 @@ OPTIONS: dict[str, Option] = {
         choices=("native", "msgpack", "json", "arrow", "pickle"),
     ),
     "integrity": Option("integrity", ("bool",)),
+    "interop": Option("interop", ("str",)),
+    "compressor": Option("compressor", ("Literal",), choices=("none", "lz4", "zstd")),
     "types": Option("types", ("type", "tuple")),
 }
 

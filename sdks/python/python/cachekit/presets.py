@@ -90,6 +90,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def __call__(self, function: Any = None, **options: Any) -> Any:
@@ -148,6 +150,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -190,6 +198,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def dev(self, function: Any = None, **options: Any) -> Any:
@@ -248,6 +258,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -290,6 +306,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def local(self, function: Any = None, **options: Any) -> Any:
@@ -348,6 +366,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -390,6 +414,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def minimal(self, function: Any = None, **options: Any) -> Any:
@@ -448,6 +474,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -490,6 +522,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def production(self, function: Any = None, **options: Any) -> Any:
@@ -548,6 +582,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -590,6 +630,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def secure(self, function: Any = None, **options: Any) -> Any:
@@ -648,6 +690,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
@@ -690,6 +738,8 @@ class Cache:
         tenant: str | ContextVar[str] | Callable[..., str] = ...,
         serializer: Literal["native", "msgpack", "json", "arrow", "pickle"] | Serializer | EncryptionWrapper = ...,
         integrity: bool = ...,
+        interop: str = ...,
+        compressor: Literal["none", "lz4", "zstd"] = ...,
         types: type[Any] | tuple[type[Any], ...] = ...,
     ) -> Decorator: ...
     def test(self, function: Any = None, **options: Any) -> Any:
@@ -748,6 +798,12 @@ class Cache:
             integrity: Whether entries in the remote tier carry a checksum, which tells when they are read whether they
                 are whole and belong to their key. Left out: as the preset has it, which is with one but for `minimal`,
                 `local` and `test`.
+            interop: Name of the operation, under which the cachekit SDKs of all languages share the entries of this
+                function: with `namespace`, which it needs, and the arguments it makes the key. Arguments and values are
+                those of interop/v1, whatever function computes them.
+            compressor: How entries in the remote tier are compressed, where that makes them smaller. What was
+                compressed in another way is a miss. Left out: as the preset has it, which is with LZ4 or not at all;
+                `CACHEKIT_ENABLE_COMPRESSION=false` turns that off. One of `"none"`, `"lz4"`, `"zstd"`.
             types: Classes that results may have in them, beside those that the function's annotation and
                 `cachekit.register` name: Enums, dataclasses, named tuples, attrs classes, Structs of msgspec and
                 pydantic models. An entry with any other class is a miss.
