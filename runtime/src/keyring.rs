@@ -20,6 +20,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::key::Tenant;
 use crate::shim::Mutex;
 
+/// Bytes of what names a key in a header.
+pub(crate) const KEY_ID: usize = 8;
+
 /// Least bytes of a master key, and exactly those of a raw one.
 const MASTER_BYTES: usize = 32;
 
@@ -165,6 +168,13 @@ impl Key {
         &self.fingerprint
     }
 
+    /// The beginning of the fingerprint, which tells a handful of keys apart.
+    pub(crate) fn id(&self) -> [u8; KEY_ID] {
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&self.fingerprint[..KEY_ID]);
+        id
+    }
+
     /// HMAC-SHA256 of `message`.
     pub fn mac(&self, message: &[u8]) -> [u8; 32] {
         let mut mac = self.mac.clone();
@@ -198,9 +208,9 @@ impl Keys {
         self.0.iter()
     }
 
-    /// The one whose fingerprint begins with `id`.
-    pub(crate) fn named(&self, id: &[u8]) -> Option<&Key> {
-        self.0.iter().find(|key| key.fingerprint.starts_with(id))
+    /// The one of that id.
+    pub(crate) fn named(&self, id: [u8; KEY_ID]) -> Option<&Key> {
+        self.0.iter().find(|key| key.id() == id)
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! The length is bounded and has one form only, so that no two byte strings are the same entry and no reader skips far.
 
+mod sealed;
+
 use std::ops::Range;
 use std::time::Duration;
 
 use bytes::BufMut;
 use prost::Message;
 
+pub(super) use self::sealed::Sealed;
 use super::{Meta, foreign, malformed};
 use crate::error::Result;
 pub(super) use crate::generated::wire::EnvelopeHeader as Header;
@@ -60,11 +63,14 @@ pub(super) fn framed(header: &Header, payload: &[u8]) -> usize {
     prefix + length + payload.len()
 }
 
-/// Magic, `format`, `header` and `payload`, with room for exactly `behind` bytes more; and where the payload begins. It is moved
-/// within its own memory: for a large one the system would have to find as much again, which takes longer than the copy.
+/// Up to this size, in bytes, memory for an entry is found faster than the payload is moved within its own.
+const SMALL: usize = 64 << 10;
+
+/// Magic, `format`, `header` and `payload`, with room for exactly `behind` bytes more; and where the payload begins. A large one is
+/// moved within its own memory: the system would have to find as much again, which takes longer than the copy.
 pub(super) fn frame(
     format: u8,
-    header: &Header,
+    header: &impl Message,
     payload: Vec<u8>,
     behind: usize,
 ) -> Result<(Vec<u8>, usize)> {
@@ -74,18 +80,27 @@ pub(super) fn frame(
             "its header would take {length} bytes"
         )));
     }
-    let start = framed(header, &[]);
+    let start = MAGIC.len() + 1 + prost::encoding::encoded_len_varint(length as u64) + length;
+    let size = payload.len();
+    if size <= SMALL {
+        let mut entry = Vec::with_capacity(start + size + behind);
+        write(format, header, length, &mut entry);
+        entry.extend_from_slice(&payload);
+        return Ok((entry, start));
+    }
     let mut entry = payload;
-    let size = entry.len();
     entry.reserve_exact(start + behind);
     entry.resize(size + start, 0);
     entry.copy_within(..size, start);
-    let mut front = &mut entry[..start];
-    front.put_slice(&MAGIC);
-    front.put_u8(format);
-    prost::encoding::encode_varint(length as u64, &mut front);
-    header.encode_raw(&mut front);
+    write(format, header, length, &mut &mut entry[..start]);
     Ok((entry, start))
+}
+
+fn write(format: u8, header: &impl Message, length: usize, out: &mut impl BufMut) {
+    out.put_slice(&MAGIC);
+    out.put_u8(format);
+    prost::encoding::encode_varint(length as u64, out);
+    header.encode_raw(out);
 }
 
 /// Where the header of an entry of `format` stands; the payload follows it.
@@ -118,7 +133,6 @@ pub(super) fn unframe(format: u8, stored: &[u8]) -> Result<Range<usize>> {
 }
 
 /// The header in its bytes. Fields that are not known are passed over: an older reader reads what a newer writer wrote.
-pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
-    Header::decode(bytes)
-        .map_err(|error| malformed("its header does not decode").with_source(error))
+pub(super) fn parse<H: Message + Default>(bytes: &[u8]) -> Result<H> {
+    H::decode(bytes).map_err(|error| malformed("its header does not decode").with_source(error))
 }

@@ -11,11 +11,13 @@ mod header;
 pub mod seal;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
+use self::header::Header;
 use crate::error::{Error, ErrorCode, Result};
 use crate::generated::config::Options;
 use crate::generated::envelope::{self, FORMATS, Format, Framing, Step};
@@ -219,7 +221,7 @@ impl Pipeline {
         }
         let mut header = header::of(meta, self.serializer, size);
         let mut payload = payload;
-        let mut sealing = None;
+        let mut sealing: Option<(_, [u8; seal::NONCE])> = None;
         for step in self.format.steps {
             match *step {
                 Step::Compress {
@@ -236,15 +238,23 @@ impl Pipeline {
                 }
                 Step::Seal { .. } => {
                     let keys = self.keyring()?.keys(Domain::Encryption, name.tenant);
-                    let nonce = seal::nonce()?;
-                    header.key_id = keys.current().fingerprint()[..seal::KEY_ID].to_vec();
-                    header.nonce = nonce.to_vec();
-                    sealing = Some((keys, nonce));
+                    sealing = Some((keys, seal::nonce()?));
                 }
                 Step::Serialize | Step::Compress { .. } | Step::Checksum { .. } => {}
             }
         }
-        let (mut entry, start) = header::frame(self.format.id, &header, payload, self.behind())?;
+        let (id, behind) = (self.format.id, self.behind());
+        let (mut entry, start) = match &sealing {
+            None => header::frame(id, &header, payload, behind)?,
+            Some((keys, nonce)) => {
+                let header = header::Sealed {
+                    header,
+                    key_id: Some(keys.current().id()),
+                    nonce: Some(*nonce),
+                };
+                header::frame(id, &header, payload, behind)?
+            }
+        };
         for step in self.format.steps {
             match (*step, &sealing) {
                 (Step::Checksum { algorithm }, _) => {
@@ -277,7 +287,7 @@ impl Pipeline {
         let declared = match self.format.framing {
             Framing::Cachekit => {
                 let frame = header::unframe(self.format.id, stored);
-                let header = frame.and_then(|frame| header::parse(&stored[frame]));
+                let header = frame.and_then(|frame| header::parse::<Header>(&stored[frame]));
                 header.map_or(0, |header| header.uncompressed_size)
             }
             Framing::Bytestorage => bytestorage::declared(stored).unwrap_or(0),
@@ -309,14 +319,14 @@ impl Pipeline {
                 end = checksum::check(algorithm, name.key, &stored[..end], start)?;
             }
         }
-        let header = header::parse(&stored[frame])?;
-        let mut payload = if self.is_sealed() {
-            self.unseal(name, &header, stored, start)?
+        let (header, mut payload) = if self.is_sealed() {
+            self.unseal(name, frame, stored)?
         } else {
+            let header: Header = header::parse(&stored[frame])?;
             let mut payload = stored;
             payload.truncate(end);
             payload.advance(start);
-            payload
+            (header, payload)
         };
         self.accept(&header, payload.len() as u64)?;
         if header.compression() != Compression::None {
@@ -369,28 +379,30 @@ impl Pipeline {
         }
     }
 
-    /// The payload behind `start`, once its tag was found to be right. What the header says is not to be believed before.
+    /// The header in `frame` and the payload behind it, once the tag was found to be right. What the header says is not to be
+    /// believed before.
     fn unseal(
         &self,
         name: Name<'_>,
-        header: &header::Header,
+        frame: Range<usize>,
         stored: Bytes,
-        start: usize,
-    ) -> Result<Bytes> {
-        let (Ok(nonce), seal::KEY_ID) = (header.nonce.as_slice().try_into(), header.key_id.len())
-        else {
+    ) -> Result<(Header, Bytes)> {
+        let start = frame.end;
+        let sealed: header::Sealed = header::parse(&stored[frame])?;
+        let (Some(nonce), Some(id)) = (&sealed.nonce, sealed.key_id) else {
             return Err(malformed("its nonce or its key id has another length"));
         };
         let keys = self.keyring()?.keys(Domain::Encryption, name.tenant);
-        let key = keys.named(&header.key_id).ok_or_else(|| {
-            let id = header.key_id.iter().map(|byte| format!("{byte:02x}"));
+        let key = keys.named(id).ok_or_else(|| {
+            let id = id.iter().map(|byte| format!("{byte:02x}"));
             Error::new(ErrorCode::KeyUnknown).with("id", id.collect::<String>())
         })?;
-        seal::open(key.cipher(), name, nonce, stored, start)
+        let payload = seal::open(key.cipher(), name, nonce, stored, start)?;
+        Ok((sealed.header, payload))
     }
 
     /// Checks what the header says before anybody acts on it.
-    fn accept(&self, header: &header::Header, stored: u64) -> Result<()> {
+    fn accept(&self, header: &Header, stored: u64) -> Result<()> {
         if header.serializer != self.serializer as i32 {
             return Err(foreign(format_args!("serializer {}", header.serializer)));
         }

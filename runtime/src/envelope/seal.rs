@@ -11,10 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Name;
 use crate::error::{Error, ErrorCode, Result};
-pub(super) use crate::keyring::{Cipher, NONCE, TAG};
-
-/// Bytes of a key's fingerprint that stand in a header: enough to tell a handful of keys apart.
-pub(super) const KEY_ID: usize = 8;
+pub(super) use crate::keyring::{Cipher, KEY_ID, NONCE, TAG};
 
 /// Random bytes from the kernel, by a system call at each use. Not through libc, which may keep some in the process.
 fn random<const N: usize>() -> Result<[u8; N]> {

@@ -48,12 +48,11 @@ impl Cipher {
     fn of_message(&self, nonce: &[u8; GCM_NONCE]) -> Aes256Gcm {
         let mut key = Zeroizing::new([0; 32]);
         let (blocks, _) = key.as_chunks_mut::<16>();
+        let mask = u128::from_ne_bytes(*self.subkey);
         for (block, counter) in blocks.iter_mut().zip(1..) {
             block[..4].copy_from_slice(&[0, counter, b'X', 0]);
             block[4..].copy_from_slice(nonce);
-            for (byte, mask) in block.iter_mut().zip(*self.subkey) {
-                *byte ^= mask;
-            }
+            *block = (u128::from_ne_bytes(*block) ^ mask).to_ne_bytes();
             self.block.encrypt_block(block.into());
         }
         Aes256Gcm::new((&*key).into())

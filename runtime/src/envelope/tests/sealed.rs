@@ -222,3 +222,44 @@ fn what_is_around_a_small_value_is_small() {
     assert!(around("packed", &meta) <= 40);
     assert!(around("sealed", &cleared) <= 96);
 }
+
+#[test]
+fn a_sealed_header_has_the_bytes_of_the_schema() {
+    let whole = header::Header {
+        key_id: vec![3; seal::KEY_ID],
+        nonce: vec![4; seal::NONCE],
+        generations: vec![5, 6],
+        ..header::of(&meta(), Serializer::Native, 7)
+    };
+    let sealed = header::Sealed {
+        header: header::Header {
+            key_id: Vec::new(),
+            nonce: Vec::new(),
+            ..whole.clone()
+        },
+        key_id: Some([3; seal::KEY_ID]),
+        nonce: Some([4; seal::NONCE]),
+    };
+    let bytes = whole.encode_to_vec();
+    assert_eq!(sealed.encode_to_vec(), bytes);
+    assert_eq!(sealed.encoded_len(), bytes.len());
+    let read: header::Sealed = header::parse(&bytes).unwrap();
+    assert_eq!(format!("{read:?}"), format!("{sealed:?}"));
+
+    // Of a field that is there twice the last one counts, whatever its length.
+    let odd = header::Header {
+        nonce: vec![9; 2],
+        ..header::Header::default()
+    };
+    let twice = [bytes.clone(), odd.encode_to_vec()].concat();
+    let read: header::Sealed = header::parse(&twice).unwrap();
+    assert_eq!((read.nonce, read.header.nonce), (None, vec![9; 2]));
+    let back = [odd.encode_to_vec(), bytes].concat();
+    let read: header::Sealed = header::parse(&back).unwrap();
+    assert_eq!(read.nonce, Some([4; seal::NONCE]));
+    for end in [1, 2, 9] {
+        let cut = sealed.encode_to_vec();
+        let cut = &cut[..cut.len() - 18 - end];
+        assert!(header::parse::<header::Sealed>(cut).is_err());
+    }
+}
