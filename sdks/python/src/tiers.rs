@@ -318,10 +318,9 @@ impl Tiers {
         };
         match located {
             Ok(located) => {
-                let was_looked_for = located.key.key.is_plain_form() && self.shared.is_none();
                 if look
                     && self.options.l1
-                    && !was_looked_for
+                    && !located.key.key.is_plain_form()
                     && let Some(value) = self.local.find(&located.key)
                 {
                     return Ok(Entry::Found(value));

@@ -117,6 +117,19 @@ def test_what_is_one_call_to_others_is_one_here(elsewhere: Backend, isolation: s
     assert (count(one), count.peek(one)) == (5, 5)
 
 
+def test_without_a_backend_arguments_mean_the_same() -> None:
+    calls: list[object] = []
+    get_user = users(lambda user: calls.append(user))
+    for argument in (1.0, 1, 1.0, Level(3), 3.0):
+        get_user(argument)
+    assert calls == [1.0, Level.HIGH]
+    with pytest.raises(InteropError, match="user is of type object"):
+        get_user(object())
+    get_user.invalidate(1)
+    get_user(1.0)
+    assert calls == [1.0, Level.HIGH, 1.0]
+
+
 def test_what_differs_for_others_differs_here(elsewhere: Backend) -> None:
     same = users(lambda argument: repr(argument))
     arguments = [1, True, None, "1", b"1", 1.5, [1], {"a": 1}, [], {}, ""]
