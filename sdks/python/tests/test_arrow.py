@@ -297,6 +297,30 @@ def test_offsets_are_not_believed() -> None:
         serializer.deserialize(serializer.serialize(pa.table({"s": ["abcdefgh"]})).replace(b"abcdefgh", b"abc\xffefgh"))
 
 
+def test_categories_have_indices_within_them() -> None:
+    serializer = ArrowSerializer()
+    for kind in (pa.int8(), pa.uint8(), pa.int64(), pa.uint64()):
+        array = pa.DictionaryArray.from_arrays(pa.array([1, None, 0, 77], kind), ["a", "b"], safe=False)
+        with pytest.raises(EnvelopeError, match="an index of 77 and 2 categories"):
+            serializer.deserialize(serializer.serialize(pa.table({"s": array})))
+        for good in ([1, None, 0], [None, None], []):
+            array = pa.DictionaryArray.from_arrays(pa.array(good, kind), ["a", "b"])
+            table = pa.table({"s": array})
+            assert serializer.deserialize(serializer.serialize(table)).equals(table)
+    array = pa.DictionaryArray.from_arrays(pa.array([1, -1], pa.int8()), ["a", "b"], safe=False)
+    with pytest.raises(EnvelopeError, match="an index of -1"):
+        serializer.deserialize(serializer.serialize(pa.table({"s": array})))
+
+
+def test_what_brings_polars_down_is_a_broken_entry() -> None:
+    serializer = ArrowSerializer()
+    data = serializer.serialize(pl.DataFrame({"c": pl.Series(["a"], dtype=pl.Categorical)}))
+    wrong = data.replace(b"_PL_CATEGORICAL", b"_PL_CATEGORICA\xff")
+    assert wrong != data
+    with pytest.raises(EnvelopeError, match="polars cannot read it"):
+        serializer.deserialize(wrong)
+
+
 def test_text_beyond_ascii_is_looked_at_by_arrow() -> None:
     for text in (["é"], ["a", "€" * 20], ["x" * 13, "é"], ["x" * 20 + "é"], [None, "é"], ["a", None], []):
         for kind in (pa.string(), pa.large_string(), pa.string_view()):

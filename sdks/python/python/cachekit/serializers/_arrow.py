@@ -109,6 +109,9 @@ def validate(table: Any) -> None:
         kind = column.type
         for chunk in column.chunks:
             rest = chunk
+            if types.is_dictionary(kind):
+                _validate_categories(chunk)
+                continue
             if types.is_string_view(kind):
                 _, views, *data = chunk.buffers()
                 if _native.is_ascii(views, data):
@@ -118,6 +121,16 @@ def validate(table: Any) -> None:
                 if data is None or _native.is_ascii(None, [data]):
                     rest = chunk.view(sys.modules["pyarrow"].large_binary())
             rest.validate(full=True)
+
+
+def _validate_categories(chunk: Any) -> None:
+    """The same of a column of categories, all of whose indices are looked at at once."""
+    chunk.validate()
+    chunk.dictionary.validate(full=True)
+    bounds = import_module("pyarrow.compute").min_max(chunk.indices)
+    least, most = bounds["min"].as_py(), bounds["max"].as_py()
+    if least is not None and not 0 <= least <= most < len(chunk.dictionary):
+        raise ValueError(f"it has an index of {least if least < 0 else most} and {len(chunk.dictionary)} categories")
 
 
 def _check(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -183,7 +196,12 @@ def _to_batch(table: Any, _: dict[str, Any]) -> Any:
 
 
 def _to_polars(table: Any, _: dict[str, Any]) -> Any:
-    return _library("polars").from_arrow(table)
+    polars = _library("polars")
+    try:
+        return polars.from_arrow(table)
+    except polars.exceptions.PanicException as panic:
+        # What polars takes for granted of a table, and these bytes do not keep to.
+        raise ValueError(f"polars cannot read it: {panic}") from None
 
 
 def _to_polars_series(table: Any, _: dict[str, Any]) -> Any:
