@@ -375,6 +375,10 @@ def test_attrs() -> None:
     class Hashed:
         a: int
 
+    @attrs.frozen(cache_hash=True, slots=False)
+    class HashedPlain:
+        a: int
+
     @attrs.define(slots=False)
     class Plain:
         a: int
@@ -388,7 +392,14 @@ def test_attrs() -> None:
         back = there_and_back(value, Slots, Hashed, Plain)
         assert type(back) is type(value)
         assert back == value
-    assert hash(there_and_back(Hashed(1), Hashed)) == hash(Hashed(1))
+    for cls in (Hashed, HashedPlain):
+        asked = cls(1)
+        for value in (cls(1), asked):
+            back = there_and_back(value, cls)
+            assert (back, hash(back)) == (asked, hash(asked))
+            here = cache(backend=None, strict=True)(lambda value=value: value)
+            assert hash(here()) == hash(here()) == hash(asked)
+            assert here.cache_info().hits == 1
 
     @attrs.define
     class Computing:

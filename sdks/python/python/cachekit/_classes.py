@@ -29,6 +29,9 @@ _MODEL_REST = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_priv
 _FACTORIES = (bool, bytearray, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)
 _COLLECTIONS = ("Counter", "OrderedDict", "deque")
 
+# Where attrs notes down a hash that was asked for.
+_HASH = "_attrs_cached_hash"
+
 
 def learn(plans: Plans, cls: type, function: Any, given: Any) -> Found:
     """The plan of `cls`, or why there is none; an empty reason if it is just none of ours."""
@@ -127,15 +130,16 @@ def _describe(cls: type) -> Found:
         return "it has parts that are no fields, which would be lost; return a class that consists of its fields"
     slots, has_dict = layout
     computed = _computed(cls)
+    remembered = [_HASH] if _HASH in slots or _remembers_hash(cls) else []
     return _native.Plan.record(
         cls,
         *name,
         fields,
         has_dict,
         [slot for slot in slots if slot in rest],
-        [slot for slot in slots if slot not in (*fields, *rest, *computed, "_attrs_cached_hash")],
-        [slot for slot in slots if slot == "_attrs_cached_hash"],
-        ["__orig_class__", *computed],
+        [slot for slot in slots if slot not in (*fields, *rest, *computed, _HASH)],
+        remembered,
+        ["__orig_class__", *computed, *remembered],
     )
 
 
@@ -153,6 +157,12 @@ def _fields(cls: Any) -> tuple[list[str] | None, tuple[str, ...]]:
     if model is not None and issubclass(cls, model) and cls is not model:
         return list(cls.__pydantic_fields__), _MODEL_REST
     return None, ()
+
+
+def _remembers_hash(cls: type) -> bool:
+    """Whether attrs has its objects note down their hash beside the fields, where there is `None` at first."""
+    code = getattr(cls.__hash__, "__code__", None)
+    return "__attrs_attrs__" in vars(cls) and _HASH in getattr(code, "co_names", ())
 
 
 def _computed(cls: type) -> list[str]:

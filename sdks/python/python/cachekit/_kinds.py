@@ -21,6 +21,7 @@ IMMUTABLE = "immutable"
 NAMED_TUPLE = "named tuple"
 
 _IMMUTABLE = {
+    "attr._make": ("_CacheHashWrapper",),
     "fractions": ("Fraction",),
     "ipaddress": ("IPv4Address", "IPv4Interface", "IPv4Network", "IPv6Address", "IPv6Interface", "IPv6Network"),
     "pathlib": ("PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath"),
