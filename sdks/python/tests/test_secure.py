@@ -480,6 +480,20 @@ def test_tampering_is_a_miss_or_an_error(
     assert served[True](1)["call"] == 2, "stored anew"
 
 
+@pytest.mark.parametrize("what", CORRUPTIONS)
+def test_what_is_not_sealed_is_a_miss_where_it_is_broken(what: str, elsewhere: Backend, redis: RedisServer) -> None:
+    calls = Calls()
+
+    @cache(namespace="tests", backend=elsewhere, l1=False)
+    def account(user: object) -> dict[str, object]:
+        return calls(user)
+
+    assert account(1)["call"] == account(1)["call"] == 1
+    (name,) = values(redis)
+    redis.command("SET", name, CORRUPTIONS[what](values(redis)[name]))
+    assert [account(1)["call"], account(1)["call"]] == [2, 2]
+
+
 def test_what_fails_without_being_tampered_with_is_never_raised(elsewhere: Backend, redis: RedisServer) -> None:
     calls = Calls()
     newer = secured(calls, master_key=OTHER, previous_master_keys=[KEY], backend=elsewhere, l1=False)
