@@ -6,11 +6,11 @@
 
 use cachekit_runtime::native::{Reader, Writer};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PySet, PyString, PyTuple, PyType};
 
 use crate::decode::{Fail, text};
 use crate::lazy::CLASSES;
@@ -278,6 +278,17 @@ impl Plan {
             let allocate = (*class).tp_alloc.expect("an object can be made");
             Bound::from_owned_ptr_or_err(py, allocate(class, 0))?
         };
+        for (name, part) in record.rest.iter().zip(&parts[record.fields.len()..]) {
+            let is_set = part.is_exact_instance_of::<PySet>();
+            let of_names = name.to_str(py)? == "__pydantic_fields_set__";
+            if is_set != of_names
+                || !(is_set || part.is_none() || part.is_exact_instance_of::<PyDict>())
+            {
+                return Err(PyValueError::new_err(
+                    "a model's own notes are of another type",
+                ));
+            }
+        }
         let names = record.fields.iter().map(|field| &field.name);
         for (name, part) in names.chain(&record.rest).zip(&parts) {
             place(&made, name, part)?;

@@ -486,6 +486,11 @@ def test_pydantic() -> None:
     assert module.calls == []
     assert there_and_back(opened, Open).inner._hidden == 5
     assert there_and_back(opened, Open).model_extra == {"more": [1]}
+    data = encode(Inner(a=1), LIMIT, (Inner,))
+    forged = [(b"\xc1\x02\x91\xa1a", b"\x91\xa1a"), (b"\x93\xc0", b"\x93\x05"), (b"\x81\xa7_hidden\x00", b"\x05")]
+    for right, wrong in forged:
+        assert data.count(right) == 1
+        assert "own notes are of another type" in corruption(data.replace(right, wrong), Inner)
     inner._hidden = threading.Lock()
     assert '.inner.__pydantic_private__["_hidden"] is of type _thread.lock' in refusal(opened, Open)
 
