@@ -25,6 +25,7 @@ def _arguments() -> argparse.Namespace:
         run.add_argument("--processes", type=int, default=5, help="how often each case is run")
         run.add_argument("--commit", help="what was built")
         run.add_argument("--published", metavar="PYTHON", help="an interpreter that has the published package")
+        run.add_argument("--seal", type=Path, metavar="FILE", help="what `cargo bench --bench seal` printed")
         _timing(run)
     report = commands.add_parser("report", help="write pages and plots from FOLDER/results")
     report.add_argument("folder", type=Path)
@@ -62,6 +63,7 @@ def _run(given: argparse.Namespace) -> None:
         only=tuple(given.only),
         published=given.published,
         commit=given.commit,
+        seal=given.seal,
     )
     (run.run_values if given.command == "values" else run.run)(plan, given.out)
 

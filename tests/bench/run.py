@@ -37,6 +37,8 @@ class Plan:
     """An interpreter that has the published package."""
     commit: str | None
     """What was built, where that was not only now."""
+    seal: Path | None
+    """What `cargo bench --bench seal` printed."""
 
     def wants(self, name: str) -> bool:
         """Whether a name was asked for."""
@@ -144,6 +146,8 @@ def run_values(plan: Plan, out: Path) -> None:
         result["works"] = works
         if plan.wants("overheads"):
             result["overheads"] = _bench(sys.executable, "value-overheads")
+        if plan.seal:
+            result["seal"] = values.sealed(plan.seal.read_text())
         if plan.wants("threads"):
             result["threads"] = _bench(sys.executable, "value-threads", *plan.options())
             _say("threads", since)

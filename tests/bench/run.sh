@@ -82,6 +82,14 @@ hit_ratios() {
     bench "$1" hit-ratio "$work/hit-ratio/hit_ratio.csv" "$out"
 }
 
+# Rust's part of values. Where code and memory lie is another in each process, and counts.
+seals() {
+    for _ in 1 2 3 4 5; do
+        cargo bench --quiet --package cachekit-runtime --bench seal
+    done >"$work/seal.txt"
+    options+=(--seal "$work/seal.txt")
+}
+
 measure() {
     local given=$1 label python published wheels line
     label=$(bench "$given" label)
@@ -124,6 +132,7 @@ if [ "$measure" ]; then
     target_of_this_checkout
     maturin=$(dirname "$(environment build python3)")/maturin
     install "$(dirname "$maturin")/python" 'maturin>=1.9,<2'
+    [ "$what" = run ] || [ "$partly" ] || seals
     for python in "${pythons[@]}"; do
         (measure "$python") 9<&-
     done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,6 +55,8 @@ NOISE = random.Random(4711).randbytes(MEGABYTE)
 TEXT = " ".join(random.Random(4711).choices([f"word{n}" for n in range(2000)], k=MEGABYTE // 8)).encode()
 OVERHEAD = {"plain": 40, "sealed": 96}
 """By format, how many bytes an entry takes beside its value, at most."""
+SEAL = 1.3
+"""How much longer it takes to seal and open an entry of a kilobyte than its cipher, keys and random bytes do, at most."""
 OVERLAP = 1.7
 """How much more two threads do than one, at least."""
 BESIDE = 2.0
@@ -161,6 +164,13 @@ def overheads() -> dict[str, int]:
     return {
         name: len(_native._Entries(name, keys=[bytes(32)]).wrap(b"", head, payload)) - len(payload) for name in OVERHEAD
     }
+
+
+def sealed(printed: str) -> dict[str, float]:
+    """What some runs of `cargo bench --bench seal` printed of a kilobyte: the median of their ratios."""
+    found = re.findall(r" 1024 bytes: .* ratio ([\d.]+), median ([\d.]+)", printed)
+    minima, medians = zip(*((float(one), float(other)) for one, other in found))
+    return {"runs": len(found), "ratio_of_minima": median(minima), "ratio_of_medians": median(medians)}
 
 
 def _store(count: int, barrier: threading.Barrier, spans: list[tuple[int, int]], value: bytes) -> None:

@@ -48,6 +48,13 @@ def judge(result: Result) -> Iterator[Judgement]:
             f'an entry of {{"x": 5}} beside the value, {name}', "", f"≤ {most} bytes",
             "not measured" if bytes_ is None else f"{bytes_} bytes", "", None if bytes_ is None else bytes_ <= most,
         )  # fmt: skip
+    sealed = result.get("seal")
+    yield Judgement(
+        "seal and open an entry of 1 KB", "aes-gcm, with its keys and random bytes", f"≤ {values.SEAL:.2f}",
+        "not measured" if sealed is None else ratio(sealed["ratio_of_minima"]),
+        "" if sealed is None else ratio(sealed["ratio_of_medians"]),
+        None if sealed is None else sealed["ratio_of_minima"] <= values.SEAL,
+    )  # fmt: skip
     threads = result.get("threads")
     if threads is None:
         return

@@ -81,7 +81,9 @@ def written_values(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for values."""
     folder = tmp_path_factory.mktemp("values")
     path = folder / "results" / f"values-{machine.label()}.json"
-    bench("values", path, "--quick", "--processes", 1, "--rounds", 2, "--seconds", 0.0001)
+    seal = folder / "seal.txt"
+    seal.write_text("".join(f"seal and open   1024 bytes: 9 ns, ratio {n}, median 1.2\n" for n in (1.1, 1.4, 1.25)))
+    bench("values", path, "--quick", "--processes", 1, "--rounds", 2, "--seconds", 0.0001, "--seal", seal)
     bench("report", folder)
     return folder
 
@@ -98,6 +100,7 @@ def test_every_work_on_values_is_measured_beside_its_reference(written_values: P
         assert found[work["reference"]]["ratio_of_minima"] == 1, name
         assert 0 < found["cachekit"]["minimum"] <= found["cachekit"]["median"], name
     assert 8 < result["overheads"]["plain"] < result["overheads"]["sealed"]
+    assert result["seal"] == {"runs": 3, "ratio_of_minima": 1.25, "ratio_of_medians": 1.2}
     threads = result["threads"]
     assert all(threads[kind][0] >= threads[kind][1] > 0 for kind in ("one", "two"))
     assert all(0 < threads[kind][0] <= threads[kind][1] for kind in ("alone", "beside"))
@@ -106,7 +109,7 @@ def test_every_work_on_values_is_measured_beside_its_reference(written_values: P
 def test_every_goal_of_values_is_on_their_page(written_values: Path) -> None:
     (result,) = values_page.read(written_values).values()
     judged = list(values_page.judge(result))
-    assert len(judged) == 4 + sum(work.goal is not None for work in values.WORKS.values())
+    assert len(judged) == 5 + sum(work.goal is not None for work in values.WORKS.values())
     page = (written_values / "values.md").read_text()
     assert all(judgement.work in page for judgement in judged)
     assert all(work.title in page for work in values.WORKS.values())
