@@ -68,6 +68,11 @@ fn long(out: &mut Vec<u8>, length: usize) {
 
 /// What `block` decompresses to, or nothing where it does not fill `length` bytes exactly.
 pub(super) fn decompress(block: &[u8], length: usize) -> Option<Vec<u8>> {
+    decompress_within(block, length).filter(|out| out.len() == length)
+}
+
+/// What `block` decompresses to, or nothing where that is more than `most` bytes.
+pub(super) fn decompress_within(block: &[u8], most: usize) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut rest = block;
     loop {
@@ -78,13 +83,13 @@ pub(super) fn decompress(block: &[u8], length: usize) -> Option<Vec<u8>> {
         out.extend(literals);
         rest = tail;
         if rest.is_empty() {
-            return (out.len() == length).then_some(out);
+            return (out.len() <= most).then_some(out);
         }
         let (offset, tail) = rest.split_first_chunk::<2>()?;
         rest = tail;
         let offset = usize::from(u16::from_le_bytes(*offset));
         let count = take_long(&mut rest, usize::from(token & 15))? + MIN_MATCH;
-        if offset == 0 || offset > out.len() || out.len() + count > length {
+        if offset == 0 || offset > out.len() || out.len() + count > most {
             return None;
         }
         for _ in 0..count {
@@ -121,6 +126,8 @@ mod tests {
     fn short_input_is_all_literals() {
         assert_eq!(compress(b"abc"), [0x30, b'a', b'b', b'c']);
         assert_eq!(compress(b""), [0x00]);
+        assert_eq!(decompress_within(&[0x10, b'a'], 5), Some(vec![b'a']));
+        assert_eq!(decompress_within(&[0x20, b'a', b'b'], 1), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 /// Bytes of a nonce.
 pub(super) const NONCE: usize = 24;
+/// Bytes of a nonce of the published protocol.
+pub(super) const GCM_NONCE: usize = 12;
 /// Bytes of a key's fingerprint that name it in a header.
 pub(super) const KEY_ID: usize = 8;
 /// Bytes of a tag.
@@ -52,6 +54,27 @@ impl Key {
         let nonce: &[u8; NONCE] = nonce.try_into().ok()?;
         let (sealed, tag) = sealed.split_last_chunk::<TAG>()?;
         let gcm = Gcm::new(&self.of_message(nonce), &nonce[12..]);
+        (gcm.tag(aad, sealed) == *tag).then(|| gcm.count(sealed))
+    }
+
+    /// As the published protocol seals: under the key itself, the nonce in front.
+    pub(super) fn seal_published(
+        &self,
+        nonce: &[u8; GCM_NONCE],
+        aad: &[u8],
+        plain: &[u8],
+    ) -> Vec<u8> {
+        let gcm = Gcm::new(&self.0, nonce);
+        let sealed = gcm.count(plain);
+        let tag = gcm.tag(aad, &sealed);
+        [&nonce[..], &sealed, &tag].concat()
+    }
+
+    /// What was sealed so; nothing if it is too short or the tag is another.
+    pub(super) fn open_published(&self, aad: &[u8], stored: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, rest) = stored.split_first_chunk::<GCM_NONCE>()?;
+        let (sealed, tag) = rest.split_last_chunk::<TAG>()?;
+        let gcm = Gcm::new(&self.0, nonce);
         (gcm.tag(aad, sealed) == *tag).then(|| gcm.count(sealed))
     }
 

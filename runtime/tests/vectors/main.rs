@@ -3,6 +3,7 @@
 mod arguments;
 mod interop;
 mod messagepack;
+mod published;
 mod rows;
 mod values;
 
