@@ -187,25 +187,35 @@ fn revive(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
     let Ok(dict) = value.cast::<PyDict>() else {
         return Ok(value);
     };
-    for (mark, class) in MARKS {
-        let marked = dict.get_item(mark)?;
-        if marked.is_some_and(|marked| marked.is(PyBool::new(py, true)))
-            && let Some(text) = dict.get_item("value")?
-            && let Ok(text) = text.cast::<PyString>()
-        {
-            let text = text.to_str()?;
-            // Not before 3.11 does Python read the "Z" that others write.
-            let text = text
-                .strip_suffix(['Z', 'z'])
-                .map_or_else(|| text.to_owned(), |text| format!("{text}+00:00"));
-            let class = py.import("datetime")?.getattr(class)?;
-            return class.call_method1("fromisoformat", (text,));
-        }
+    if let Some((class, text)) = marked(dict)? {
+        let text = text.to_str()?;
+        // Not before 3.11 does Python read the "Z" that others write.
+        let text = text
+            .strip_suffix(['Z', 'z'])
+            .map_or_else(|| text.to_owned(), |text| format!("{text}+00:00"));
+        let class = py.import("datetime")?.getattr(class)?;
+        return class.call_method1("fromisoformat", (text,));
     }
     for (key, item) in dict.copy()?.iter() {
         dict.set_item(key, revive(item)?)?;
     }
     Ok(value)
+}
+
+/// The class and the text of the time that a map stands for.
+fn marked<'py>(
+    dict: &Bound<'py, PyDict>,
+) -> PyResult<Option<(&'static str, Bound<'py, PyString>)>> {
+    let Some(Ok(text)) = dict.get_item("value")?.map(Bound::cast_into::<PyString>) else {
+        return Ok(None);
+    };
+    for (mark, class) in MARKS {
+        let marked = dict.get_item(mark)?;
+        if marked.is_some_and(|marked| marked.is(PyBool::new(dict.py(), true))) {
+            return Ok(Some((class, text)));
+        }
+    }
+    Ok(None)
 }
 
 #[cold]
@@ -294,6 +304,12 @@ impl<'py> Walk<'_, 'py> {
             || is("datetime")?
             || is("date")?
             || is("time")?;
+        if let Ok(dict) = object.cast_exact::<PyDict>()
+            && marked(dict)?.is_some()
+        {
+            let reason = "it would come back as a time, since it is what stands for a time; name its keys otherwise";
+            return Err(Stop::refused(object, reason));
+        }
         if comes_back {
             return Ok(());
         }
@@ -363,7 +379,8 @@ impl<'py> Walk<'_, 'py> {
         let mut sorted = Vec::with_capacity(items.len());
         for (key, value) in &items {
             let within = |stop: Box<Stop>| stop.within(whole.as_ptr(), ".keys()");
-            let Ok(text) = key.cast::<PyString>() else {
+            let as_is = self.kind != Kind::Result || key.is_exact_instance_of::<PyString>();
+            let Some(text) = key.cast::<PyString>().ok().filter(|_| as_is) else {
                 return Err(within(Stop::refused(key, "keys of maps must be str")));
             };
             sorted.push((utf8(text).map_err(within)?, key, value));
@@ -442,6 +459,9 @@ impl<'py> Walk<'_, 'py> {
 
     /// A map that stands for a time.
     fn mark(&mut self, mark: &str, object: &Bound<'py, PyAny>) -> Step {
+        if self.kind == Kind::Result && mark != "__date__" {
+            comes_back_whole(object)?;
+        }
         let text = object.call_method0("isoformat")?;
         self.out.map(2)?;
         self.out.str(mark)?;
@@ -449,6 +469,23 @@ impl<'py> Walk<'_, 'py> {
         self.out.str("value")?;
         Ok(self.out.str(utf8(text.cast().map_err(PyErr::from)?)?)?)
     }
+}
+
+/// Refuses a time of whose zone or fold its text says nothing.
+fn comes_back_whole(moment: &Bound<'_, PyAny>) -> Step {
+    if !moment.call_method0("utcoffset")?.is_none() {
+        return Ok(());
+    }
+    if !moment.getattr("tzinfo")?.is_none() {
+        let reason =
+            "its time zone says no offset, so it would come back without one; give it a timezone";
+        return Err(Stop::refused(moment, reason));
+    }
+    if moment.getattr("fold")?.extract::<u8>()? != 0 {
+        let reason = "it would not come back as which of two times it is; give it a time zone";
+        return Err(Stop::refused(moment, reason));
+    }
+    Ok(())
 }
 
 /// Seconds since 1970: whole microseconds, rounded down, by one division.

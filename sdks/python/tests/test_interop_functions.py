@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone, tzinfo
 from enum import Enum, IntEnum
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -163,6 +163,17 @@ def test_arguments_that_do_not_fit_are_the_function_s_own_error(elsewhere: Backe
         users()()
 
 
+class Name(str):
+    pass
+
+
+class Nowhere(tzinfo):
+    """As a zone of the database is for a time without a date."""
+
+    def utcoffset(self, _: object) -> None:
+        return None
+
+
 class Pair(NamedTuple):
     a: int
 
@@ -177,6 +188,10 @@ class Pair(NamedTuple):
         (float("inf"), "infinities"),
         ({1}, "return|give one of those"),
         (type("Moment", (datetime,), {})(2024, 1, 1), "Moment"),
+        ({Name("a"): 1}, r"result\.keys\(\) is of type .*Name"),
+        ([{"__date__": True, "value": "yesterday"}], r"result\[0\] is of type dict.*what stands for a time"),
+        ({"at": time(12, tzinfo=Nowhere())}, r'result\["at"\] is of type datetime.time.*its time zone says no offset'),
+        ([datetime(2024, 10, 27, 2, 30, fold=1)], r"result\[0\] is of type datetime.datetime.*which of two times"),
     ],
 )
 def test_a_value_that_would_come_back_as_another_is_said_once(
@@ -191,7 +206,12 @@ def test_a_value_that_would_come_back_as_another_is_said_once(
 
 
 def test_times_come_back_as_times(elsewhere: Backend) -> None:
-    value = {"at": datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=2))), "on": datetime(2024, 2, 29).date()}
+    value = {
+        "at": datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=2))),
+        "on": datetime(2024, 2, 29).date(),
+        "daily": [time(12), time(12, tzinfo=timezone.utc)],
+        "no time": [{"__date__": 1, "value": "x"}, {"__date__": True, "value": 1}, {"__date__": True}],
+    }
     users(lambda user: value)(1)
     assert users(lambda user: None)(1) == value
 
